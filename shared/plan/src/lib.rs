@@ -1,0 +1,23 @@
+//! Everything in the suite that decides, and the words it decides with.
+//!
+//! Pure: no clock, no server, no file. Whatever depends on the time takes `now` as an argument, so
+//! that every decision can be replayed in a test. The other rooms carry out what is decided here.
+
+pub mod area;
+pub mod classify;
+pub mod dumps;
+pub mod inventory;
+pub mod label;
+pub mod manifest;
+pub mod name;
+pub mod parts;
+pub mod pgclient;
+pub mod select;
+pub mod set;
+pub mod stamp;
+pub mod window;
+
+pub use area::Area;
+pub use label::{Label, SetLabel};
+pub use set::{ObjectRole, SetKey, SetNonce};
+pub use stamp::Stamp;

@@ -1,0 +1,120 @@
+//! Names of databases, tenants and clusters as key segments, reversibly.
+//!
+//! A database may be called `../../etc`, `-rf`, or a newline. `[A-Za-z0-9._-]` stand for themselves,
+//! a leading `.` or `-` and every other byte become `%XX` in upper-case hex. Exactly one spelling is
+//! canonical, so a key that anybody else spelled differently is never taken for ours.
+
+/// Why a key segment is not a name that this suite wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No name is empty.
+    #[error("an empty name")]
+    Empty,
+    /// The segment decodes, but this suite would have spelled it otherwise.
+    #[error("`{0}` is not the canonical spelling of a name")]
+    NotCanonical(String),
+    /// The name holds bytes that are not UTF-8.
+    #[error("`{0}` is not UTF-8 once decoded")]
+    NotUtf8(String),
+}
+
+fn stands_for_itself(byte: u8, first: bool) -> bool {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' => true,
+        b'.' | b'-' => !first,
+        _ => false,
+    }
+}
+
+/// The key segment of a name. Names are bytes: a directory's need not be UTF-8.
+pub fn encode(name: impl AsRef<[u8]>) -> String {
+    let name = name.as_ref();
+    let mut segment = String::with_capacity(name.len());
+    for (at, &byte) in name.iter().enumerate() {
+        if stands_for_itself(byte, at == 0) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push('%');
+            segment.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    segment
+}
+
+/// The name's bytes behind a key segment.
+///
+/// # Errors
+/// When the segment is empty or not the one canonical spelling.
+pub fn decode_bytes(segment: &str) -> Result<Vec<u8>, NameError> {
+    if segment.is_empty() {
+        return Err(NameError::Empty);
+    }
+    let name: Vec<u8> = percent_encoding::percent_decode_str(segment).collect();
+    if encode(&name) == segment { Ok(name) } else { Err(NameError::NotCanonical(segment.to_owned())) }
+}
+
+/// The name behind a key segment.
+///
+/// # Errors
+/// As [`decode_bytes`], and when the bytes are not UTF-8.
+pub fn decode(segment: &str) -> Result<String, NameError> {
+    String::from_utf8(decode_bytes(segment)?).map_err(|_| NameError::NotUtf8(segment.to_owned()))
+}
+
+/// A name as it may stand in a log line, a table or a metric: control characters escaped, nothing else changed.
+pub fn printable(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_names_become_one_harmless_segment() {
+        for (name, segment) in [
+            ("acme.planapulse.app", "acme.planapulse.app"),
+            ("..", "%2E."),
+            ("-rf", "%2Drf"),
+            ("a/b", "a%2Fb"),
+            ("a\nb", "a%0Ab"),
+            ("é", "%C3%A9"),
+            ("100%", "100%25"),
+            ("\"q\" 'q'", "%22q%22%20%27q%27"),
+        ] {
+            assert_eq!(encode(name), segment);
+            assert_eq!(decode(segment).as_deref(), Ok(name));
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_not_ours() {
+        for segment in ["", "%41", "a%2fb", ".hidden", "-x", "a b", "%", "%2", "%zz", "é"] {
+            assert!(decode(segment).is_err(), "{segment}");
+        }
+        assert_eq!(decode("%FF"), Err(NameError::NotUtf8("%FF".to_owned())));
+    }
+
+    #[test]
+    fn control_characters_are_shown_escaped() {
+        assert_eq!(printable("a\n\u{1b}[31mé"), "a\\n\\u{1b}[31mé");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_survives_the_round_trip(name in proptest::collection::vec(any::<u8>(), 1..80)) {
+            let segment = encode(&name);
+            prop_assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-%".contains(&b)));
+            prop_assert!(!segment.starts_with(['.', '-']));
+            prop_assert_eq!(decode_bytes(&segment), Ok(name));
+        }
+
+        #[test]
+        fn a_segment_that_decodes_is_the_only_spelling(segment in "[A-Za-z0-9%._/ -]{1,20}") {
+            if let Ok(name) = decode_bytes(&segment) {
+                prop_assert_eq!(encode(name), segment);
+            }
+        }
+    }
+}
