@@ -1,0 +1,54 @@
+//! Every key that the configuration file may hold, for all jobs.
+//!
+//! Defaults stand in `defaults.toml`, the first layer, which is also what people read; here a field
+//! is either there or an `Option`. Unknown keys are errors. No `flatten` and no `untagged`: they
+//! would lose the key and the file in errors.
+
+mod dump;
+pub(crate) mod keys;
+mod observe;
+mod postgres;
+mod retention;
+mod store;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use dump::{Dump, Encryption, RolePasswords, Rule, SqlLookup, Tiers};
+pub use observe::{EventDetail, Events, Metrics, Ping};
+pub use postgres::Postgres;
+pub use retention::Retention;
+pub use store::{ChecksumMode, S3Client, Store, StoreName, Stores, Upload};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where jobs remember what they like to remember.
+    pub state_dir: PathBuf,
+    /// Where backups go.
+    pub store: Stores,
+    /// How every S3 client behaves.
+    pub s3: S3Client,
+    /// How uploads use memory and bandwidth.
+    pub upload: Upload,
+    /// The PostgreSQL server.
+    pub postgres: Postgres,
+    /// How databases are dumped.
+    pub dump: Dump,
+    /// What databases are: named rules, tried by `order`.
+    pub rules: BTreeMap<String, Rule>,
+    /// Where a tenant's tier is found.
+    pub tiers: Tiers,
+    /// How long sets are kept.
+    pub retention: Retention,
+    /// To whom payloads are encrypted.
+    pub encryption: Encryption,
+    /// The event stream.
+    pub events: Events,
+    /// Prometheus.
+    pub metrics: Metrics,
+    /// Ping URLs, by job (`pg_dump_to_sos`, …).
+    pub ping: BTreeMap<String, Ping>,
+}
