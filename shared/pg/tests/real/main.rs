@@ -1,0 +1,14 @@
+//! Everything here against real servers of PostgreSQL 15, 16 and 18.
+
+// Helpers of tests are tests too; clippy knows only the functions that are marked.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod archive;
+mod dump;
+mod faults;
+mod locks;
+mod rights;
+mod server;
+mod support;
+mod tiers;
+mod tls;
