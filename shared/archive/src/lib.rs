@@ -1,0 +1,14 @@
+//! Compression, hashing and encryption as composable streams.
+//!
+//! Everything here is a `std::io::Write` around another one, run on a blocking thread: zstd brings
+//! its own worker threads, and no byte is copied through an async runtime on its way. Nothing is
+//! completed by `Drop`: whoever does not call `finish` leaves a stream that no decoder takes for whole.
+
+pub mod digest;
+pub mod encrypt;
+pub mod payload;
+pub mod zstandard;
+
+pub use encrypt::{Recipients, RecipientsError};
+pub use payload::{PayloadDigests, PayloadEncoder};
+pub use zstandard::Zstandard;

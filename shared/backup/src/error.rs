@@ -1,0 +1,74 @@
+//! Why an item has no new backup.
+
+use std::{io, time::Duration};
+
+use plana_pg::{archive::ArchiveError, dump::DumpError, server::ServerError};
+use plana_storage::StoreError;
+
+use crate::lock::LockError;
+
+/// Why an item has no new backup. Completes the sentence "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// pg_dump or pg_dumpall failed.
+    #[error("{0}")]
+    Dump(#[from] DumpError),
+    /// The server could not be asked.
+    #[error("{0}")]
+    Server(#[from] ServerError),
+    /// The child ended with status 0, and still its archive is not whole.
+    #[error(
+        "read the dump to its end: {0}; nothing was committed; run the job again, and if it repeats, check pg_dump's version and the server's log"
+    )]
+    Archive(#[from] ArchiveError),
+    /// Reading the content failed.
+    #[error("read {what}: {source}")]
+    Read {
+        /// What was being read.
+        what: String,
+        /// Why it could not be.
+        #[source]
+        source: io::Error,
+    },
+    /// Compression or encryption failed.
+    #[error("compress or encrypt the payload: {0}")]
+    Encode(#[source] io::Error),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Nothing moved for too long.
+    #[error("finish in time: nothing moved for {}s (dump.stall_timeout); look for locks on the server (pg_stat_activity) and at the connection to the store", after.as_secs())]
+    Stalled {
+        /// The limit that was passed.
+        after: Duration,
+    },
+    /// The listing does not show what was committed.
+    #[error("confirm the backup after its manifest was written: {0}; it must not be relied on: run the job again")]
+    Unconfirmed(String),
+    /// The lock could not be asked for.
+    #[error("{0}")]
+    Lock(#[from] LockError),
+    /// The lock's connection was lost, so another run may be at work on the item.
+    #[error("keep the item's lock: its connection to the server was lost; run the job again")]
+    LockLost,
+    /// The run was cancelled.
+    #[error("finish: the run was cancelled")]
+    Cancelled,
+    /// No random number could be had for the set's id.
+    #[error("get a random number for the set's id: {0}")]
+    Random(String),
+    /// A part of the job itself died.
+    #[error("finish: an internal error stopped the stream ({0}); please report it")]
+    Internal(String),
+}
+
+impl BackupError {
+    /// Whether the database was dropped meanwhile, which is nobody's failure.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            BackupError::Dump(error) => error.is_gone(),
+            BackupError::Server(error) => error.is_gone(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Roles, tablespaces and settings of the whole server, from pg_dumpall to a committed set.
+
+use std::io::Read;
+
+use chrono::Utc;
+use plana_pg::{
+    client::Installed,
+    dump::{DumpOptions, start_globals},
+    server::Server,
+};
+use plana_plan::{
+    Area, Label, SetLabel,
+    manifest::{GlobalsFacts, Manifest, SCHEMA},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    commit::{Committed, commit},
+    database::explain,
+    error::BackupError,
+    payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
+    target::{Origin, Target, begin_set},
+};
+
+/// What is dumped, and how.
+pub struct GlobalsDump<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// The chosen pg_dumpall.
+    pub pg_dumpall: &'a Installed,
+    /// How it is run.
+    pub options: &'a DumpOptions,
+    /// The name under which the set is kept.
+    pub cluster_name: &'a str,
+    /// Why the roles' passwords are left out; `None` puts them in.
+    pub passwords_omitted_because: Option<String>,
+    /// The set's label.
+    pub label: Label,
+}
+
+const GLOBALS: PayloadKind = PayloadKind { suffix: ".sql", format: "sql" };
+
+/// pg_dumpall's last line. Unlike an archive, its output says itself where it ends.
+const END: &[u8] = b"-- PostgreSQL database cluster dump complete";
+
+/// Dumps the globals into one committed set, or leaves nothing that counts.
+///
+/// # Errors
+/// Whatever failed first; nothing is committed then.
+pub async fn dump_globals(
+    target: &Target,
+    origin: &Origin,
+    dump: &GlobalsDump<'_>,
+    meter: &Meter,
+    cancel: &CancellationToken,
+) -> Result<Committed, BackupError> {
+    let started_at = Utc::now();
+    let set = begin_set(Area::Globals, dump.cluster_name, SetLabel::from(dump.label.clone()), started_at)?;
+    let role_passwords = dump.passwords_omitted_because.is_none();
+    let mut child =
+        start_globals(dump.pg_dumpall, dump.server.facts().version, dump.server.settings(), role_passwords, dump.options).await?;
+
+    let process = child.process();
+    let stop = move || process.terminate();
+    let output = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dumpall has no output".to_owned()))?;
+    let produce = move |content: Content<'_>| copy_to_end(output, content);
+    let stream = PayloadStream { target, set: &set, kind: GLOBALS, hint_bytes: 0, meter, cancel };
+    let streamed = stream_payload(stream, stop, produce).await;
+    let (pending, ()) = match streamed {
+        Ok(streamed) => streamed,
+        Err(error) => return Err(explain(error, child).await),
+    };
+    let warnings = match child.wait().await {
+        Ok(finished) => finished.warnings,
+        Err(error) => {
+            pending.abandon().await;
+            return Err(error.into());
+        }
+    };
+    let payload = pending.complete().await?;
+
+    let globals = GlobalsFacts {
+        server_version: dump.server.facts().version.to_string(),
+        pg_dumpall_version: dump.pg_dumpall.version.to_string(),
+        role_passwords,
+        role_passwords_omitted_because: dump.passwords_omitted_because.clone(),
+    };
+    let manifest = Manifest {
+        schema: SCHEMA,
+        area: set.area,
+        name: dump.cluster_name.to_owned(),
+        stamp: set.stamp,
+        label: set.label.label.clone(),
+        until: None,
+        id: set.id.to_string(),
+        class: None,
+        tier: None,
+        made_by: origin.made_by(started_at, Utc::now()),
+        payload,
+        database: None,
+        globals: Some(globals),
+        encryption: target.encryption(),
+        requires_key: Vec::new(),
+    };
+    commit(&target.store, set, manifest, warnings).await
+}
+
+/// Copies pg_dumpall's output, and wants its last line at the end.
+fn copy_to_end(mut output: impl Read, content: Content<'_>) -> Result<(), BackupError> {
+    let what = || "pg_dumpall's output".to_owned();
+    let mut tail: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = output.read(&mut buffer).map_err(|source| BackupError::Read { what: what(), source })?;
+        if read == 0 {
+            break;
+        }
+        content.write_all(&buffer[..read]).map_err(BackupError::Encode)?;
+        tail.extend_from_slice(&buffer[..read]);
+        tail.drain(..tail.len().saturating_sub(256));
+    }
+    if tail.windows(END.len()).any(|window| window == END) {
+        return Ok(());
+    }
+    let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it ends before its last line");
+    Err(BackupError::Read { what: what(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_without_its_last_line_is_not_whole() {
+        let whole = format!("CREATE ROLE a;\n--\n{}\n--\n\n\\unrestrict x\n", String::from_utf8_lossy(END));
+        assert!(copy_to_end(whole.as_bytes(), &mut Vec::new()).is_ok());
+        let cut = &whole.as_bytes()[..whole.len() - 60];
+        assert!(matches!(copy_to_end(cut, &mut Vec::new()), Err(BackupError::Read { .. })));
+    }
+}

@@ -1,0 +1,22 @@
+//! The steps that jobs share: a set's payload, the commit protocol, one database's dump, locks.
+//!
+//! The protocol, in order: a lock on the item; the payload's stream, read to its proper end while it
+//! is stored; the child's exit status; completion and verification of every object by the store's
+//! own listing; the manifest; one more look at the listing. Whatever fails on the way leaves
+//! objects that nobody takes for a backup, because the manifest is not there.
+
+pub mod commit;
+pub mod database;
+pub mod error;
+pub mod globals;
+pub mod lock;
+pub mod payload;
+pub mod target;
+
+pub use commit::{Committed, commit};
+pub use database::{DatabaseDump, dump_database};
+pub use error::BackupError;
+pub use globals::{GlobalsDump, dump_globals};
+pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};
+pub use payload::Meter;
+pub use target::{Origin, Target};
