@@ -1,0 +1,48 @@
+//! Numbers as people read them.
+
+use plana_config::ByteSize;
+
+/// `1.4 GiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+/// `0.4 s`, `12.3 s`, `3 m 12 s`, `1 h 02 m`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match whole {
+        0..3600 => format!("{} m {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `1,234,567`.
+pub(crate) fn integer(number: i128) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        for (value, text) in [(0.0, "0.0 s"), (59.94, "59.9 s"), (59.99, "1 m 00 s"), (192.4, "3 m 12 s"), (3720.0, "1 h 02 m")] {
+            assert_eq!(seconds(value), text);
+        }
+        for (value, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567")] {
+            assert_eq!(integer(value), text);
+        }
+    }
+}

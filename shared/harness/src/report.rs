@@ -1,0 +1,264 @@
+//! What became of each item, and of the run.
+
+mod json;
+mod reporter;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, Utc};
+use plana_plan::{Area, Stamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::Exit;
+
+pub(crate) use json::render as render_json;
+pub(crate) use reporter::Recorded;
+pub use reporter::Reporter;
+pub(crate) use table::{Look, render as render_text};
+
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Done and committed.
+    Done,
+    /// Would be done: a dry run.
+    Planned,
+    /// Left out by `--missing-within`: a committed backup is young enough.
+    Fresh,
+    /// Left to another run that is at work on it.
+    Locked,
+    /// No longer there when its turn came.
+    Gone,
+    /// Failed.
+    Failed,
+    /// Not begun, or given up, because the run was cancelled.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Every outcome, in the order in which people are told them.
+    pub const ALL: [Outcome; 7] =
+        [Outcome::Done, Outcome::Planned, Outcome::Fresh, Outcome::Locked, Outcome::Gone, Outcome::Failed, Outcome::Cancelled];
+
+    /// One word, such as `done`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Planned => "planned",
+            Outcome::Fresh => "fresh",
+            Outcome::Locked => "locked",
+            Outcome::Gone => "gone",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A job's own column: a label for people, which is also the key in JSON, and a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Lower case; a space becomes `_` in JSON. The contract's own keys win over it there. One that ends in
+    /// ` bytes` is shown to people as a size, without that ending.
+    pub label: &'static str,
+    /// A string, a number or a boolean; null is an empty cell.
+    pub value: Value,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemReport {
+    /// The database's, tenant's or table's name, as it is.
+    pub name: String,
+    /// What kind of thing.
+    pub area: Area,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The key of the set, or of its payload.
+    pub key: Option<String>,
+    /// Bytes stored.
+    pub bytes: Option<u64>,
+    /// Bytes before compression and encryption.
+    pub content_bytes: Option<u64>,
+    /// How long it took.
+    pub seconds: Option<f64>,
+    /// Why it failed: completes the sentence "failed to …".
+    pub error: Option<String>,
+    /// What deserves attention although it is done.
+    pub warnings: Vec<String>,
+    /// The newest committed backup of this name that is known, by this run or by the listing. For metrics.
+    pub newest: Option<Stamp>,
+    /// The job's own columns, in their order.
+    pub fields: Vec<Field>,
+}
+
+impl ItemReport {
+    /// An item about which nothing else is known yet.
+    pub fn new(area: Area, name: impl Into<String>, outcome: Outcome) -> Self {
+        ItemReport {
+            name: name.into(),
+            area,
+            outcome,
+            key: None,
+            bytes: None,
+            content_bytes: None,
+            seconds: None,
+            error: None,
+            warnings: Vec::new(),
+            newest: None,
+            fields: Vec::new(),
+        }
+    }
+
+    /// A failed item. The error completes the sentence "failed to …".
+    pub fn failed(area: Area, name: impl Into<String>, error: impl std::fmt::Display) -> Self {
+        ItemReport { error: Some(error.to_string()), ..ItemReport::new(area, name, Outcome::Failed) }
+    }
+
+    /// With the key of the set.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        ItemReport { key: Some(key.into()), ..self }
+    }
+
+    /// With the bytes stored, and those before compression and encryption.
+    pub fn sizes(self, stored: u64, content: u64) -> Self {
+        ItemReport { bytes: Some(stored), content_bytes: Some(content), ..self }
+    }
+
+    /// With the time it took.
+    pub fn took(self, duration: std::time::Duration) -> Self {
+        ItemReport { seconds: Some(duration.as_secs_f64()), ..self }
+    }
+
+    /// With the newest committed backup of this name that is known.
+    pub fn newest(self, newest: impl Into<Option<Stamp>>) -> Self {
+        ItemReport { newest: newest.into(), ..self }
+    }
+
+    /// With something that deserves attention.
+    pub fn warning(mut self, warning: impl Into<String>) -> Self {
+        self.warnings.push(warning.into());
+        self
+    }
+
+    /// With a column of the job's own.
+    pub fn field(mut self, label: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push(Field { label, value: value.into() });
+        self
+    }
+}
+
+/// How many items came to what, and how much they are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Totals {
+    /// All items.
+    pub items: u64,
+    /// Items done and committed.
+    pub done: u64,
+    /// Items that would be done.
+    pub planned: u64,
+    /// Items left out by `--missing-within`.
+    pub fresh: u64,
+    /// Items left to another run.
+    pub locked: u64,
+    /// Items no longer there.
+    pub gone: u64,
+    /// Items that failed.
+    pub failed: u64,
+    /// Items not begun or given up.
+    pub cancelled: u64,
+    /// Warnings, of the run and of its items.
+    pub warnings: u64,
+    /// Bytes stored by this run.
+    pub bytes: u64,
+    /// The same before compression and encryption.
+    pub content_bytes: u64,
+    /// How long the run took.
+    pub seconds: f64,
+}
+
+impl Totals {
+    /// How many items came to this.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        match outcome {
+            Outcome::Done => self.done,
+            Outcome::Planned => self.planned,
+            Outcome::Fresh => self.fresh,
+            Outcome::Locked => self.locked,
+            Outcome::Gone => self.gone,
+            Outcome::Failed => self.failed,
+            Outcome::Cancelled => self.cancelled,
+        }
+    }
+
+    fn count(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Done => &mut self.done,
+            Outcome::Planned => &mut self.planned,
+            Outcome::Fresh => &mut self.fresh,
+            Outcome::Locked => &mut self.locked,
+            Outcome::Gone => &mut self.gone,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Cancelled => &mut self.cancelled,
+        }
+    }
+
+    /// `7 done, 1 failed`, or `nothing to do`.
+    pub fn sentence(&self) -> String {
+        let parts: Vec<String> = Outcome::ALL
+            .into_iter()
+            .filter(|outcome| self.of(*outcome) > 0)
+            .map(|outcome| format!("{} {}", self.of(outcome), outcome.as_str()))
+            .collect();
+        if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    }
+}
+
+/// A run that is over, as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// The run's id.
+    pub run_id: String,
+    /// The machine's name.
+    pub host: String,
+    /// Whether nothing was to be changed.
+    pub dry_run: bool,
+    /// Whether the job has `--missing-within`, by which a rerun does only what is missing.
+    pub resumable: bool,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it was over.
+    pub finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub exit: Exit,
+    /// What ended the whole run: completes the sentence "failed to …".
+    pub error: Option<String>,
+    /// What deserves attention and concerns no item alone.
+    pub warnings: Vec<String>,
+    /// What became of each item, by area and name.
+    pub items: Vec<ItemReport>,
+}
+
+impl Report {
+    /// How many items came to what, and how much they are.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            items: self.items.len() as u64,
+            warnings: (self.warnings.len() + self.items.iter().map(|item| item.warnings.len()).sum::<usize>()) as u64,
+            seconds: (self.finished_at - self.started_at).as_seconds_f64().max(0.0),
+            ..Totals::default()
+        };
+        for item in &self.items {
+            *totals.count(item.outcome) += 1;
+            if item.outcome == Outcome::Done {
+                totals.bytes += item.bytes.unwrap_or(0);
+                totals.content_bytes += item.content_bytes.unwrap_or(0);
+            }
+        }
+        totals
+    }
+}
