@@ -1,0 +1,87 @@
+//! A logical dump of every database on the server, streamed to the store and proven before it counts.
+
+mod args;
+mod check;
+mod error;
+mod globals;
+mod item;
+mod run;
+mod tiers;
+
+pub use args::{Args, Command, JOB};
+pub use check::check;
+pub use error::JobError;
+
+use futures::{StreamExt, stream};
+use plana_harness::{Context, Failure, ItemReport};
+use plana_pg::server::DatabaseInfo;
+use plana_plan::{
+    Area,
+    dumps::{DumpPlan, DumpPolicy, plan_dumps},
+    name::printable,
+    select::Selection,
+};
+
+use crate::run::Run;
+
+/// Does the job's work once: looks at the server, plans, dumps the largest first, reports each item.
+///
+/// # Errors
+/// What ended the whole run; a failed database is an item of the report instead.
+pub async fn execute(context: Context, args: Args) -> Result<(), Failure> {
+    Ok(dump_all(&context, &args).await?)
+}
+
+async fn dump_all(context: &Context, args: &Args) -> Result<(), JobError> {
+    // Until something is begun there is nothing to clean up: a signal need not wait for a server or a store.
+    let Some(prepared) = context.cancel().run_until_cancelled(prepare(context, args)).await else { return Ok(()) };
+    let (run, databases, plan) = prepared?;
+    let globals = globals::wanted(context, args);
+    context.progress().expect("databases", plan.dumps.len() as u64 + u64::from(globals));
+
+    let run = run.for_items(plan.dumps.len());
+    if globals {
+        globals::dump(&run).await;
+    }
+    let at_once = context.config().dump.jobs as usize;
+    stream::iter(&plan.dumps).for_each_concurrent(at_once, |planned| item::dump(&run, planned, &databases)).await;
+    Ok(())
+}
+
+async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), JobError> {
+    let run = Run::open(context, args).await?;
+    let databases = run.server.databases().await?;
+    let plan = plan(context, args, &run, &databases).await;
+    Ok((run, databases, plan))
+}
+
+async fn plan(context: &Context, args: &Args, run: &Run<'_>, databases: &[DatabaseInfo]) -> DumpPlan {
+    let selection = args.backup.selection();
+    let tiers = tiers::find(context, &run.server).await;
+    let policy = DumpPolicy {
+        selection: &selection,
+        exclude: &context.config().dump.exclude,
+        scratch_prefix: &context.config().dump.scratch_prefix,
+        rules: &context.config().classification_rules(),
+        tiers: &tiers,
+        labels: &context.config().retention.labels(),
+    };
+    let plan = plan_dumps(databases.iter().map(run::candidate).collect(), &policy);
+    context.report().saw_all(&selection);
+    report_unmatched(context, &selection, &plan);
+    tracing::info!(databases = plan.dumps.len(), left_out = plan.left_out.len(), "planned");
+    plan
+}
+
+/// A database that was asked for and is not there has no backup after this run, so the run has not done all of its work.
+fn report_unmatched(context: &Context, selection: &Selection, plan: &DumpPlan) {
+    // Every shard sees the same names: one of them says it.
+    if selection.shard.is_some_and(|shard| shard.index > 0) {
+        return;
+    }
+    for pattern in &plan.unmatched {
+        let advice = "the server has no such database; look at --only, or at the server's list with --dry-run";
+        let error = format!("find what --only {} means: {advice}", printable(pattern));
+        context.report().item(ItemReport::failed(Area::Pg, pattern, error));
+    }
+}

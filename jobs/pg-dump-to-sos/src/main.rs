@@ -1,0 +1,16 @@
+//! `pg-dump-to-sos`: see the library for what it does.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pg_dump_to_sos::{Args, Command, JOB, check, execute};
+use plana_harness::Harness;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let harness = Harness::new(JOB, &args.common).backup(&args.backup).overrides(args.overrides());
+    match args.command {
+        None => harness.run(move |context| execute(context, args.clone())),
+        Some(Command::Check) => harness.check(check),
+    }
+}

@@ -1,0 +1,144 @@
+//! What all items of a run share: the server, the programs, the store, the locks.
+
+use std::path::Path;
+
+use chrono::{TimeDelta, Utc};
+use plana_archive::Recipients;
+use plana_backup::{ItemLocks, Origin, Target};
+use plana_config::{StoreName, schema::Encryption};
+use plana_harness::{Context, VERSION};
+use plana_pg::{
+    client::{self, Installed, Program},
+    dsn::{self, ConnectionSettings},
+    dump::DumpOptions,
+    locks::AdvisoryLocks,
+    server::{DatabaseInfo, Server},
+};
+use plana_plan::{dumps::Candidate, pgclient::Fit};
+use plana_storage::{DynStore, OpenOptions};
+
+use crate::{Args, JOB, JobError};
+
+/// What all items of a run share.
+pub struct Run<'a> {
+    pub context: &'a Context,
+    pub server: Server,
+    pub pg_dump: Installed,
+    pub pg_dumpall: Installed,
+    pub options: DumpOptions,
+    pub target: Target,
+    pub origin: Origin,
+    pub locks: Box<dyn ItemLocks>,
+    pub missing_within: Option<TimeDelta>,
+}
+
+/// The store's clock and ours may differ by this much before it is said.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+impl<'a> Run<'a> {
+    /// Opens the server and the store, and finds the programs: everything without which no item could succeed.
+    pub async fn open(context: &'a Context, args: &Args) -> Result<Self, JobError> {
+        let config = context.config();
+        // What is only read comes first: a run that cannot begin leaves no new directory either.
+        let recipients = recipients(&config.encryption)?;
+        let settings = connection(context)?;
+        let store = open_store(context).await?;
+        let server = Server::connect(&settings, config.postgres.connect_timeout.0).await?;
+        let pg_dump = find_client(context, Program::PgDump, &server).await?;
+        let pg_dumpall = find_client(context, Program::PgDumpAll, &server).await?;
+        try_store(context, &store).await?;
+        // Advisory locks are seen within one database only: the same one for every job, whatever its DSN names.
+        let lock_database = server.settings().with_database(&config.postgres.maintenance_database);
+        let locks = AdvisoryLocks::connect(&lock_database, config.postgres.connect_timeout.0).await?;
+        let options = DumpOptions { lock_wait_timeout: config.dump.lock_wait_timeout.0, nice: config.dump.nice, ..DumpOptions::default() };
+        Ok(Run {
+            context,
+            server,
+            pg_dump,
+            pg_dumpall,
+            options,
+            target: Target::new(store, recipients, &config.upload, &config.dump, config.dump.jobs),
+            origin: Origin {
+                job: JOB.to_owned(),
+                version: VERSION.to_owned(),
+                host: context.host().to_owned(),
+                run_id: context.run_id().to_owned(),
+            },
+            locks: Box::new(plana_backup::lock::ServerLocks(locks)),
+            missing_within: args.backup.missing_within.and_then(|within| TimeDelta::from_std(within.0).ok()),
+        })
+    }
+
+    /// The same run, its threads shared out for the number of items that there really are.
+    pub fn for_items(mut self, items: usize) -> Self {
+        let config = self.context.config();
+        let at_once = u32::try_from(items).unwrap_or(u32::MAX).clamp(1, config.dump.jobs);
+        let (store, recipients) = (self.target.store.clone(), self.target.recipients.clone());
+        self.target = Target::new(store, recipients, &config.upload, &config.dump, at_once);
+        self
+    }
+}
+
+/// The backups' store.
+pub async fn open_store(context: &Context) -> Result<DynStore, JobError> {
+    let access = context.config().store_credentials(StoreName::Backups, context.env())?;
+    let options = OpenOptions::new(&context.config().s3, &context.config().upload, !context.dry_run());
+    Ok(plana_storage::open(&access, &options).await?)
+}
+
+/// Asks the store now, instead of failing for each of a thousand databases later.
+async fn try_store(context: &Context, store: &DynStore) -> Result<(), JobError> {
+    // A directory has neither clock nor keys of its own.
+    let Some(theirs) = store.server_time().await? else { return Ok(()) };
+    let apart = (theirs - Utc::now()).abs();
+    if apart > CLOCK_TOLERANCE {
+        context.report().warn(format!(
+            "this host's clock and the store's differ by {} s: backups are stamped by this host's; correct it (chronyc tracking)",
+            apart.num_seconds()
+        ));
+    }
+    // Nothing counts but what a listing shows: without that right every dump would be made in vain.
+    store.find("probe/may-this-key-list").await?;
+    Ok(())
+}
+
+/// How the server is reached.
+pub fn connection(context: &Context) -> Result<ConnectionSettings, JobError> {
+    let dsn = context.config().postgres_dsn(context.env())?;
+    let environment: dsn::Environment =
+        context.env().iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let settings = ConnectionSettings::resolve(dsn.as_ref().map(plana_config::Secret::expose), &environment)?;
+    Ok(settings.with_default_database(&context.config().postgres.maintenance_database).with_application_name(&format!("plana-jobs/{JOB}")))
+}
+
+/// To whom payloads are encrypted.
+pub fn recipients(encryption: &Encryption) -> Result<Recipients, JobError> {
+    let named = Recipients::parse(&encryption.recipients)?;
+    let Some(path) = &encryption.recipients_file else { return Ok(named) };
+    Ok(named.and(Recipients::parse_file(&read(path)?)?))
+}
+
+fn read(path: &Path) -> Result<String, JobError> {
+    std::fs::read_to_string(path).map_err(|source| JobError::RecipientsFile { path: path.display().to_string(), source })
+}
+
+/// The program that fits the server; one of a newer major is used with a warning.
+pub async fn find_client(context: &Context, program: Program, server: &Server) -> Result<Installed, JobError> {
+    let installed = client::find(program, &context.config().postgres.bin_dirs, context.env().get("PATH")).await;
+    let chosen = client::choose(program, server.facts().version, &installed)?;
+    if chosen.fit == Fit::Newer && program == Program::PgDump {
+        context.report().warn(format!(
+            "the server is PostgreSQL {} and the oldest pg_dump that can read it is {}: its dumps may not restore into the server's own \
+             version; install postgresql-client-{}",
+            server.facts().version,
+            chosen.client.version,
+            server.facts().version.major
+        ));
+    }
+    Ok(chosen.client)
+}
+
+/// A database as the plan sees it.
+pub fn candidate(database: &DatabaseInfo) -> Candidate {
+    Candidate { name: database.name.clone(), owner: database.owner.clone(), size_bytes: database.size_bytes }
+}

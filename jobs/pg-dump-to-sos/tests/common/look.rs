@@ -1,0 +1,103 @@
+//! Whether what a store shows as a backup is one: read back, decompressed and parsed by standard tools.
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Stdio},
+};
+
+use plana_plan::{
+    Area, SetKey,
+    inventory::{Inventory, ObjectMeta},
+    manifest::Manifest,
+};
+use plana_testkit::pg::PgCluster;
+use sha2::{Digest, Sha256};
+
+use super::store::FileStore;
+
+/// A store, as someone sees it who may read.
+pub trait Look {
+    /// Its objects, without what is hidden from a listing.
+    fn objects(&self) -> Vec<ObjectMeta>;
+
+    /// An object's content.
+    fn read(&self, key: &str) -> Vec<u8>;
+
+    /// The sets that count as backups. Panics where a manifest stands without its payload, or cannot be read.
+    #[track_caller]
+    fn committed(&self) -> Vec<(SetKey, Manifest)> {
+        let mut inventory = Inventory::read(self.objects());
+        inventory.unknown.retain(|object| !object.key.starts_with("probe/"));
+        assert!(inventory.unknown.is_empty(), "objects that nobody knows: {:?}", inventory.unknown);
+        let with_manifest = inventory.sets.into_iter().filter(|(_, stored)| stored.manifest.is_some());
+        with_manifest
+            .map(|(set, stored)| {
+                assert!(stored.is_committed(), "a manifest without a payload: {set}");
+                let manifest = Manifest::parse(&self.read(&set.manifest()), &set).unwrap_or_else(|error| panic!("{set}: {error}"));
+                (set, manifest)
+            })
+            .collect()
+    }
+
+    /// The names in an area that have a backup, one for each set, sorted.
+    #[track_caller]
+    fn backed_up(&self, area: Area) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.committed().into_iter().filter(|(set, _)| set.area == area).map(|(_, manifest)| manifest.name).collect();
+        names.sort();
+        names
+    }
+
+    /// Panics unless the set's payload is what its manifest says, by hash, by `zstd`, and by `pg_restore` where a cluster is given.
+    #[track_caller]
+    fn prove(&self, set: &SetKey, manifest: &Manifest, cluster: Option<&PgCluster>) {
+        let payload = &manifest.payload;
+        let stored = payload.volumes.iter().map(|volume| self.read(&volume.key)).collect::<Vec<_>>().concat();
+        assert_eq!((stored.len() as u64, hex(&stored)), (payload.stored_bytes, payload.stored_sha256.clone()), "{set}");
+        let directory = tempfile::tempdir().expect("a directory");
+        let (packed, content) = (directory.path().join("packed"), directory.path().join("content"));
+        std::fs::write(&packed, stored).expect("writes");
+        let zstd = Command::new("zstd").args(["-q", "-d", "-o"]).arg(&content).arg(&packed).stdin(Stdio::null()).status();
+        assert!(zstd.expect("zstd").success(), "zstd refuses {set}");
+        let bytes = std::fs::read(&content).expect("reads");
+        assert_eq!((bytes.len() as u64, hex(&bytes)), (payload.content_bytes, payload.content_sha256.clone()), "{set}");
+        if let (Area::Pg, Some(cluster)) = (set.area, cluster) {
+            let restored = cluster.command("pg_restore").args(["-f", "/dev/null"]).arg(&content).status();
+            assert!(restored.expect("pg_restore").success(), "pg_restore refuses {set}");
+        }
+    }
+
+    /// Proves every set that counts as a backup and was not proven before, and gives the names of all that do.
+    #[track_caller]
+    fn prove_all(&self, cluster: &PgCluster, proven: &mut BTreeSet<SetKey>) -> Vec<String> {
+        let sets = self.committed();
+        for (set, manifest) in &sets {
+            if proven.insert(set.clone()) {
+                self.prove(set, manifest, Some(cluster));
+            }
+        }
+        let mut names: Vec<String> = sets.into_iter().map(|(_, manifest)| manifest.name).collect();
+        names.sort();
+        names
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether that file is one that a listing hides: unfinished, or left by a kill.
+pub fn is_temporary(key: &str) -> bool {
+    key.rsplit('/').next().is_some_and(|name| name.starts_with(".tmp-"))
+}
+
+impl Look for FileStore {
+    fn objects(&self) -> Vec<ObjectMeta> {
+        let meta = |(key, size)| ObjectMeta { key, size, last_modified: chrono::DateTime::UNIX_EPOCH, etag: None };
+        self.files().into_iter().filter(|(key, _)| !is_temporary(key)).map(meta).collect()
+    }
+
+    fn read(&self, key: &str) -> Vec<u8> {
+        std::fs::read(self.root().join(key)).expect("a file")
+    }
+}

@@ -1,0 +1,79 @@
+//! Two runs at once, and a lock that is lost.
+
+use std::collections::BTreeSet;
+
+use plana_plan::Area;
+use plana_testkit::proxy::Op;
+
+use crate::{
+    Platform,
+    common::{Outcome, bucket::S3, expect_words, faults::HeldLock, look::Look},
+};
+
+#[test]
+fn two_runs_at_once_do_the_work_once() {
+    let platform = Platform::new();
+    for round in 0..3 {
+        let s3 = S3::new("twice");
+        let job = platform.job().into_bucket(&s3).args(["--missing-within", "12h"]);
+        let other = platform.job().into_bucket(&s3).args(["--missing-within", "12h"]);
+        let (one, two) = (job.spawn(), other.spawn());
+        let (one, two) = (Outcome::wait(one), Outcome::wait(two));
+        for outcome in [&one, &two] {
+            let (code, locked) = (outcome.done.code(), outcome.report["totals"]["locked"].as_u64());
+            assert_eq!(code, Some(if locked == Some(0) { 0 } else { 11 }), "{}", outcome.done.stderr);
+        }
+        let done: u64 = [&one, &two].iter().filter_map(|outcome| outcome.report["totals"]["done"].as_u64()).sum();
+        assert_eq!(done, platform.names().len() as u64, "round {round}:\n{}\n{}", one.done.stderr, two.done.stderr);
+        assert_eq!(s3.prove_all(&platform.cluster, &mut BTreeSet::new()), platform.names());
+    }
+}
+
+#[test]
+fn what_another_run_is_at_work_on_is_left_to_it() {
+    let platform = Platform::new();
+    let job = platform.job();
+    let held = HeldLock::on(&platform.cluster, "alpha", "big");
+    let mut first = job.spawn();
+    job.wait_for_pg_dump(&mut first, "alpha");
+    first.wait_until("the others", |running| running.stderr().matches(": done").count() >= 4).unwrap();
+    let second = platform.job().store_url(&format!("file://{}", job.store().root().display())).only(&["alpha", "gamma"]);
+    let outcome = second.run().expect(11);
+    assert_eq!((outcome.outcome("alpha"), outcome.outcome("gamma")), ("locked", "done"));
+    assert_eq!(outcome.report["outcome"], "left-to-other");
+    expect_words(&outcome.done.stderr, &["alpha: left to another run that is at work on it"]);
+    drop(held);
+    let outcome = Outcome::wait(first).expect(0);
+    assert_eq!(outcome.outcome("alpha"), "done");
+}
+
+#[test]
+fn a_lost_lock_cancels_what_is_being_uploaded() {
+    let platform = Platform::new();
+    let s3 = S3::new("unlocked");
+    // It would take minutes.
+    let job = platform.job().into_bucket(&s3).only(&["alpha"]).set("upload.bandwidth", "64KiB");
+    let mut running = job.spawn();
+    running.wait_until("the upload", |_| s3.proxy.count(Op::CreateUpload) > 0).unwrap();
+    let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    assert_eq!(platform.cluster.psql("postgres", terminate).unwrap(), "1");
+    let outcome = Outcome::wait(running).expect(1);
+    expect_words(outcome.error("alpha"), &["keep the item's lock", "connection to the server was lost", "run the job again"]);
+    s3.expect_nothing_committed("alpha");
+    assert!(s3.objects().is_empty());
+    platform.expect_nobody_left(&job);
+    platform.expect_resumable(&platform.job().into_bucket(&s3), &s3, None);
+}
+
+#[test]
+fn two_stores_in_one_bucket_do_not_see_each_other() {
+    let platform = Platform::new();
+    let s3 = S3::new("shared");
+    let job = platform.job().into_bucket(&s3).args(["--missing-within", "12h"]).only(&["gamma"]);
+    assert_eq!(job.run().expect(0).outcome("gamma"), "done");
+    let other = job.clone().store_url(&s3.url_of("backups-of-another"));
+    assert_eq!(other.run().expect(0).outcome("gamma"), "done");
+    assert_eq!(other.run().expect(0).outcome("gamma"), "fresh");
+    assert_eq!(s3.below("backups").backed_up(Area::Pg), ["gamma"]);
+    assert_eq!(s3.below("backups-of-another").backed_up(Area::Pg), ["gamma"]);
+}
