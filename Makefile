@@ -1,0 +1,32 @@
+# The few commands a person types. `make demo` and `make test` install what they need.
+
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Back up a throwaway platform, look at the result, clean up
+	@tools/install-deps.sh demo
+	@tools/demo.sh
+
+test: ## Install what the tests need and run all of them
+	@tools/install-deps.sh test
+	$(CARGO) test --workspace --locked
+
+lint: ## Formatting and clippy, as CI runs them
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+build: ## The optimised binaries, in target/release
+	$(CARGO) build --release --locked
+
+bench: ## Compare with the pipelines a user would write, side by side
+	@tools/install-deps.sh bench
+	$(CARGO) build --release --locked
+	$(CARGO) run --locked -p plana-benches
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+.PHONY: help demo test lint build bench clean

