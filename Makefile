@@ -21,10 +21,10 @@ lint: ## Formatting and clippy, as CI runs them
 build: ## The optimised binaries, in target/release
 	$(CARGO) build --release --locked
 
-bench: ## Compare with the pipelines a user would write, side by side
+bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump-one: one section)
 	@tools/install-deps.sh bench
 	$(CARGO) build --release --locked
-	$(CARGO) run --locked -p plana-benches
+	$(CARGO) run --locked -p plana-benches -- $(ONLY)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -12,26 +12,39 @@ use crate::{
     tools::{ours, pipeline},
 };
 
+/// What no backup of the same server can be faster than.
+const FLOOR: &str = r#"pg_dump -Fc -Z0 "$DB" | cat > /dev/null"#;
 const PLAIN: &str = r#"pg_dump -Fc "$DB" | "$RCLONE" rcat "remote:$BUCKET/plain/$DB.dump""#;
 const ZSTD: &str = r#"pg_dump -Fc -Z0 "$DB" | zstd -T0 -3 -q | "$RCLONE" rcat "remote:$BUCKET/zstd/$DB.dump.zst""#;
 const XARGS: &str = r#"psql -Atc "SELECT datname FROM pg_database WHERE datname LIKE 'small%'" | xargs -P "$AT_ONCE" -I DB bash -o pipefail -c \
   'pg_dump -Fc -Z0 DB | zstd -T0 -3 -q | "$RCLONE" rcat "remote:$BUCKET/small/DB.dump.zst"'"#;
 
 /// Everything that the README's table says of dumps.
-pub fn run(scale: f64, rounds: usize) -> Result<()> {
+pub fn run(scale: f64, rounds: usize, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    if !["dump-one", "dump-memory", "dump-many"].into_iter().any(&wanted) {
+        return Ok(());
+    }
     let cluster = PgCluster::builder(PgMajor::V15).setting("shared_buffers = 512MB").setting("max_wal_size = 4GB").start()?;
     let gateway = Gateway::start()?;
     let bucket = gateway.bucket("bench")?;
-    one_database(&cluster, &bucket, scale, rounds)?;
-    memory(&cluster, &bucket, scale)?;
-    many_databases(&cluster, &bucket, scale, rounds)
+    if wanted("dump-one") {
+        one_database(&cluster, &bucket, scale, rounds)?;
+    }
+    if wanted("dump-memory") {
+        memory(&cluster, &bucket, scale)?;
+    }
+    if wanted("dump-many") {
+        many_databases(&cluster, &bucket, scale, rounds)?;
+    }
+    Ok(())
 }
 
 fn one_database(cluster: &PgCluster, bucket: &Bucket, scale: f64, rounds: usize) -> Result<()> {
     data::erp(cluster, "erp", 1000.0 * scale)?;
-    let (mut plain, mut zstd, mut ours_) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut floor, mut plain, mut zstd, mut ours_) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // In turns, so that what else the machine does falls on all of them alike.
     for _ in 0..rounds {
+        floor.push(measure::run(pipeline(FLOOR, cluster, bucket)?.env("DB", "erp"))?);
         plain.push(measure::run(pipeline(PLAIN, cluster, bucket)?.env("DB", "erp"))?);
         bucket.purge()?;
         zstd.push(measure::run(pipeline(ZSTD, cluster, bucket)?.env("DB", "erp"))?);
@@ -47,8 +60,9 @@ fn one_database(cluster: &PgCluster, bucket: &Bucket, scale: f64, rounds: usize)
             (own as f64 / theirs as f64 - 1.0) * 100.0
         );
     }
-    let (plain, zstd, ours_) = (median(plain), median(zstd), median(ours_));
+    let (floor, plain, zstd, ours_) = (median(floor), median(plain), median(zstd), median(ours_));
     println!("\none database, {:.0} MB of ERP-like rows (median of {rounds}):", 1000.0 * scale);
+    row("pg_dump -Fc -Z0 alone, nothing kept", floor, ours_);
     row("pg_dump -Fc | rclone rcat", plain, ours_);
     row("pg_dump -Fc -Z0 | zstd -T0 -3 | rclone rcat", zstd, ours_);
     row("pg-dump-to-sos (verified)", ours_, ours_);
@@ -67,13 +81,16 @@ fn stored(bucket: &Bucket, suffix: &str) -> Result<u64> {
 fn memory(cluster: &PgCluster, bucket: &Bucket, scale: f64) -> Result<()> {
     println!("\npeak memory of the job:");
     data::erp(cluster, "mem100", 100.0 * scale)?;
+    data::erp(cluster, "mem1000", 1000.0 * scale)?;
     data::erp(cluster, "mem4000", 4000.0 * scale)?;
-    for (label, database) in [("100 MB", "mem100"), ("1 GB", "erp"), ("4 GB", "mem4000")] {
+    for (label, database) in [("100 MB", "mem100"), ("1 GB", "mem1000"), ("4 GB", "mem4000")] {
         let cost = measure::run(&mut ours(&["--only", database], cluster, bucket)?)?;
         println!("  one database of {label:<8} {:>6.1} MiB   {:>6.2} s", mib(cost.peak_bytes), cost.wall.as_secs_f64());
         bucket.purge()?;
     }
-    cluster.psql("postgres", "DROP DATABASE mem4000")?;
+    for database in ["mem100", "mem1000", "mem4000"] {
+        cluster.psql("postgres", &format!("DROP DATABASE {database}"))?;
+    }
     for number in 0..8 {
         data::erp(cluster, &format!("eight{number}"), 150.0 * scale)?;
     }

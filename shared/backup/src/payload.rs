@@ -11,11 +11,8 @@ use std::{
 };
 
 use plana_archive::{PayloadDigests, PayloadEncoder};
-use plana_plan::{
-    SetKey,
-    manifest::{Payload, Volume},
-};
-use plana_storage::{ObjectWriter, PartSink, WriterOptions};
+use plana_plan::{SetKey, manifest::Payload};
+use plana_storage::{Finished, ObjectWriter, PartSink, WriterOptions};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -68,11 +65,11 @@ impl PendingPayload {
     /// When the store fails, or lists something else than what was sent.
     pub async fn complete(self) -> Result<Payload, BackupError> {
         let finished = self.writer.finish().await?;
-        if finished.bytes != self.digests.stored.bytes || finished.sha256 != self.digests.stored.sha256 {
-            let counts = format!("{} bytes were encoded and {} were sent", self.digests.stored.bytes, finished.bytes);
+        if finished.bytes != self.digests.stored_bytes {
+            let counts = format!("{} bytes were encoded and {} were sent", self.digests.stored_bytes, finished.bytes);
             return Err(BackupError::Internal(counts));
         }
-        Ok(payload(self.kind, self.digests, finished.volumes))
+        Ok(payload(self.kind, self.digests, finished))
     }
 
     /// Gives it up. What the key may not abort stays invisible until the pruner sweeps it.
@@ -81,15 +78,15 @@ impl PendingPayload {
     }
 }
 
-fn payload(kind: PayloadKind, digests: PayloadDigests, volumes: Vec<Volume>) -> Payload {
+fn payload(kind: PayloadKind, digests: PayloadDigests, finished: Finished) -> Payload {
     Payload {
         format: kind.format.to_owned(),
         compression: "zstd".to_owned(),
         content_sha256: digests.content.sha256,
         content_bytes: digests.content.bytes,
-        stored_sha256: digests.stored.sha256,
-        stored_bytes: digests.stored.bytes,
-        volumes,
+        stored_sha256: finished.sha256,
+        stored_bytes: finished.bytes,
+        volumes: finished.volumes,
     }
 }
 
