@@ -1,9 +1,10 @@
 //! The preflight: a line per check, with what to do. Changes nothing that matters.
 
 use chrono::Utc;
+use plana_backup::{SetupError, setup};
 use plana_harness::{CheckLine, Context, Failure};
 use plana_pg::{
-    client::{self, Program},
+    client::Program,
     rights::{self, Grade, LEAST_RIGHTS_SQL},
     server::Server,
     tiers,
@@ -11,10 +12,7 @@ use plana_pg::{
 use plana_plan::pgclient::Fit;
 use plana_storage::{DynStore, Switch};
 
-use crate::{
-    JobError,
-    run::{CLOCK_TOLERANCE, connection, open_store, recipients},
-};
+use crate::{JOB, error::failure, run::CLOCK_TOLERANCE};
 
 /// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -31,7 +29,7 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
         }
         Err(error) => lines.push(problem("server", error)),
     }
-    match open_store(&context).await {
+    match setup::open_store(context.config(), context.env(), !context.dry_run()).await {
         Ok(store) if store.url().starts_with("file:") => lines.extend(directory(&store).await),
         Ok(store) => lines.extend(storage(&store).await),
         Err(error) => lines.push(problem("store", error)),
@@ -40,8 +38,8 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
 }
 
 /// A line of what ended a step: bad configuration or a failure, as the run itself would say.
-fn problem(subject: &str, error: JobError) -> CheckLine {
-    let failure = Failure::from(error);
+fn problem(subject: &str, error: SetupError) -> CheckLine {
+    let failure = failure(error);
     let (found, advice) = (format!("failed to {}", failure.message), "mend this first: a run would end here");
     if failure.exit == plana_harness::Exit::BadConfig {
         CheckLine::bad_config(subject, found, advice)
@@ -51,7 +49,7 @@ fn problem(subject: &str, error: JobError) -> CheckLine {
 }
 
 fn encryption(context: &Context) -> CheckLine {
-    match recipients(&context.config().encryption) {
+    match setup::recipients(&context.config().encryption) {
         Ok(keys) if keys.is_empty() => CheckLine::warning(
             "encryption",
             "payloads are not encrypted, and role passwords are left out of the globals",
@@ -67,9 +65,9 @@ fn encryption(context: &Context) -> CheckLine {
     }
 }
 
-async fn server(context: &Context) -> Result<Server, JobError> {
-    let settings = connection(context)?;
-    Ok(Server::connect(&settings, context.config().postgres.connect_timeout.0).await?)
+async fn server(context: &Context) -> Result<Server, SetupError> {
+    let config = context.config();
+    setup::connect(config, &setup::connection(config, context.env(), JOB, None)?).await
 }
 
 fn describe(server: &Server) -> String {
@@ -81,8 +79,7 @@ fn describe(server: &Server) -> String {
 async fn clients(context: &Context, server: &Server) -> Vec<CheckLine> {
     let mut lines = Vec::new();
     for program in [Program::PgDump, Program::PgDumpAll] {
-        let installed = client::find(program, &context.config().postgres.bin_dirs, context.env().get("PATH")).await;
-        lines.push(match client::choose(program, server.facts().version, &installed) {
+        lines.push(match setup::find_client(context.config(), context.env(), program, server).await {
             Ok(chosen) => {
                 let found = format!("{} ({})", chosen.client.version, chosen.client.path.display());
                 match chosen.fit {
@@ -94,7 +91,7 @@ async fn clients(context: &Context, server: &Server) -> Vec<CheckLine> {
                     ),
                 }
             }
-            Err(error) => problem(program.file_name(), error.into()),
+            Err(error) => problem(program.file_name(), error),
         });
     }
     lines

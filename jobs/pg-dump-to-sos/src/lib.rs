@@ -10,9 +10,9 @@ mod tiers;
 
 pub use args::{Args, Command, JOB};
 pub use check::check;
-pub use error::JobError;
 
 use futures::{StreamExt, stream};
+use plana_backup::SetupError;
 use plana_harness::{Context, Failure, ItemReport};
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
@@ -29,10 +29,10 @@ use crate::run::Run;
 /// # Errors
 /// What ended the whole run; a failed database is an item of the report instead.
 pub async fn execute(context: Context, args: Args) -> Result<(), Failure> {
-    Ok(dump_all(&context, &args).await?)
+    dump_all(&context, &args).await.map_err(error::failure)
 }
 
-async fn dump_all(context: &Context, args: &Args) -> Result<(), JobError> {
+async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
     // Until something is begun there is nothing to clean up: a signal need not wait for a server or a store.
     let Some(prepared) = context.cancel().run_until_cancelled(prepare(context, args)).await else { return Ok(()) };
     let (run, databases, plan) = prepared?;
@@ -48,7 +48,7 @@ async fn dump_all(context: &Context, args: &Args) -> Result<(), JobError> {
     Ok(())
 }
 
-async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), JobError> {
+async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), SetupError> {
     let run = Run::open(context, args).await?;
     let databases = run.server.databases().await?;
     let plan = plan(context, args, &run, &databases).await;

@@ -1,23 +1,18 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
-use std::path::Path;
-
 use chrono::{TimeDelta, Utc};
-use plana_archive::Recipients;
-use plana_backup::{ItemLocks, Origin, Target};
-use plana_config::{StoreName, schema::Encryption};
+use plana_backup::{ItemLocks, Origin, SetupError, Target, setup};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
-    client::{self, Installed, Program},
-    dsn::{self, ConnectionSettings},
+    client::{Installed, Program},
     dump::DumpOptions,
     locks::AdvisoryLocks,
     server::{DatabaseInfo, Server},
 };
 use plana_plan::{dumps::Candidate, pgclient::Fit};
-use plana_storage::{DynStore, OpenOptions};
+use plana_storage::DynStore;
 
-use crate::{Args, JOB, JobError};
+use crate::{Args, JOB};
 
 /// What all items of a run share.
 pub struct Run<'a> {
@@ -37,13 +32,13 @@ pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 impl<'a> Run<'a> {
     /// Opens the server and the store, and finds the programs: everything without which no item could succeed.
-    pub async fn open(context: &'a Context, args: &Args) -> Result<Self, JobError> {
+    pub async fn open(context: &'a Context, args: &Args) -> Result<Self, SetupError> {
         let config = context.config();
         // What is only read comes first: a run that cannot begin leaves no new directory either.
-        let recipients = recipients(&config.encryption)?;
-        let settings = connection(context)?;
-        let store = open_store(context).await?;
-        let server = Server::connect(&settings, config.postgres.connect_timeout.0).await?;
+        let recipients = setup::recipients(&config.encryption)?;
+        let settings = setup::connection(config, context.env(), JOB, None)?;
+        let store = setup::open_store(config, context.env(), !context.dry_run()).await?;
+        let server = setup::connect(config, &settings).await?;
         let pg_dump = find_client(context, Program::PgDump, &server).await?;
         let pg_dumpall = find_client(context, Program::PgDumpAll, &server).await?;
         try_store(context, &store).await?;
@@ -79,15 +74,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The backups' store.
-pub async fn open_store(context: &Context) -> Result<DynStore, JobError> {
-    let access = context.config().store_credentials(StoreName::Backups, context.env())?;
-    let options = OpenOptions::new(&context.config().s3, &context.config().upload, !context.dry_run());
-    Ok(plana_storage::open(&access, &options).await?)
-}
-
 /// Asks the store now, instead of failing for each of a thousand databases later.
-async fn try_store(context: &Context, store: &DynStore) -> Result<(), JobError> {
+async fn try_store(context: &Context, store: &DynStore) -> Result<(), SetupError> {
     // A directory has neither clock nor keys of its own.
     let Some(theirs) = store.server_time().await? else { return Ok(()) };
     let apart = (theirs - Utc::now()).abs();
@@ -102,30 +90,9 @@ async fn try_store(context: &Context, store: &DynStore) -> Result<(), JobError> 
     Ok(())
 }
 
-/// How the server is reached.
-pub fn connection(context: &Context) -> Result<ConnectionSettings, JobError> {
-    let dsn = context.config().postgres_dsn(context.env())?;
-    let environment: dsn::Environment =
-        context.env().iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    let settings = ConnectionSettings::resolve(dsn.as_ref().map(plana_config::Secret::expose), &environment)?;
-    Ok(settings.with_default_database(&context.config().postgres.maintenance_database).with_application_name(&format!("plana-jobs/{JOB}")))
-}
-
-/// To whom payloads are encrypted.
-pub fn recipients(encryption: &Encryption) -> Result<Recipients, JobError> {
-    let named = Recipients::parse(&encryption.recipients)?;
-    let Some(path) = &encryption.recipients_file else { return Ok(named) };
-    Ok(named.and(Recipients::parse_file(&read(path)?)?))
-}
-
-fn read(path: &Path) -> Result<String, JobError> {
-    std::fs::read_to_string(path).map_err(|source| JobError::RecipientsFile { path: path.display().to_string(), source })
-}
-
 /// The program that fits the server; one of a newer major is used with a warning.
-pub async fn find_client(context: &Context, program: Program, server: &Server) -> Result<Installed, JobError> {
-    let installed = client::find(program, &context.config().postgres.bin_dirs, context.env().get("PATH")).await;
-    let chosen = client::choose(program, server.facts().version, &installed)?;
+async fn find_client(context: &Context, program: Program, server: &Server) -> Result<Installed, SetupError> {
+    let chosen = setup::find_client(context.config(), context.env(), program, server).await?;
     if chosen.fit == Fit::Newer && program == Program::PgDump {
         context.report().warn(format!(
             "the server is PostgreSQL {} and the oldest pg_dump that can read it is {}: its dumps may not restore into the server's own \

@@ -11,6 +11,7 @@ pub mod error;
 pub mod globals;
 pub mod lock;
 pub mod payload;
+pub mod setup;
 pub mod target;
 
 pub use commit::{Committed, commit};
@@ -19,4 +20,5 @@ pub use error::BackupError;
 pub use globals::{GlobalsDump, dump_globals};
 pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};
 pub use payload::Meter;
+pub use setup::SetupError;
 pub use target::{Origin, Target};

@@ -3,7 +3,7 @@
 use plana_plan::name::printable;
 use serde::Serialize;
 
-use crate::{exit::Exit, report::Look};
+use crate::{exit::Exit, grid::Look};
 
 /// How one check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -11,6 +11,7 @@ use plana_config::{ConfigSource, Environment, Loaded, Override};
 use tokio::runtime::Runtime;
 
 use crate::{
+    answer::Answer,
     args::{BackupArgs, CommonArgs},
     check::CheckLine,
     context::{Context, host_name},
@@ -92,6 +93,16 @@ impl Harness {
         F: Future<Output = Result<Vec<CheckLine>, Failure>> + Send + 'static,
     {
         self.on_runtime(async |signals| self.check_once(&work, &signals).await)
+    }
+
+    /// Answers a question: changes nothing, tells nobody, prints the answer. When the question cannot be answered, stdout
+    /// stays empty, and the last log line says why.
+    pub fn answer<W, F>(self, work: W) -> ExitCode
+    where
+        W: Fn(Context) -> F,
+        F: Future<Output = Result<Answer, Failure>> + Send + 'static,
+    {
+        self.on_runtime(async |signals| self.answer_once(&work, &signals).await)
     }
 
     fn on_runtime(&self, work: impl AsyncFnOnce(Signals) -> Exit) -> ExitCode {

@@ -3,12 +3,12 @@
 use plana_config::ByteSize;
 
 /// `1.4 GiB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
 /// `0.4 s`, `12.3 s`, `3 m 12 s`, `1 h 02 m`.
-pub(crate) fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     if seconds < 59.95 {
         return format!("{seconds:.1} s");
     }
@@ -20,7 +20,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 }
 
 /// `1,234,567`.
-pub(crate) fn integer(number: i128) -> String {
+pub fn integer(number: i128) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {

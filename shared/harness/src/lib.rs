@@ -4,14 +4,16 @@
 //! A job's `main` parses its arguments and hands its work to a [`Harness`]; the work gets a [`Context`]
 //! and puts what became of each item into its [`Reporter`]. The rest follows from that.
 
+pub mod answer;
 pub mod args;
 pub mod check;
 pub mod context;
 pub mod events;
 pub mod exit;
 pub mod failure;
+pub mod grid;
 pub mod harness;
-mod human;
+pub mod human;
 mod logs;
 mod metrics;
 mod observers;
@@ -24,12 +26,14 @@ mod signals;
 pub mod state;
 mod tls;
 
+pub use answer::Answer;
 pub use args::{BackupArgs, CommonArgs, VERSION, help_footer};
 pub use check::{CheckLine, Verdict};
 pub use context::Context;
 pub use events::{Event, Events};
 pub use exit::{Exit, Interrupt};
 pub use failure::{Failure, chain};
+pub use grid::{Column, Tone};
 pub use harness::Harness;
 pub use progress::{ItemProgress, Progress};
 pub use report::{ItemReport, Outcome, Reporter};

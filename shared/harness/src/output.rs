@@ -3,11 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::{
+    answer::{self, Answer},
     args::OutputFormat,
     check::{self, CheckLine},
     failure::Failure,
+    grid::Look,
     logs::colour_is_welcome,
-    report::{Look, Report, render_json, render_text},
+    report::{Report, render_json, render_text},
 };
 
 /// Writes the report.
@@ -31,6 +33,18 @@ pub(crate) fn checks(job: &str, run_id: &str, lines: &[CheckLine], format: Outpu
     match format {
         OutputFormat::Text => write(&check::render_text(lines, look())),
         OutputFormat::Json => write(&check::render_json(job, run_id, lines, terminal).map_err(cannot)?),
+    }
+}
+
+/// Writes an answer.
+///
+/// # Errors
+/// As [`report`].
+pub(crate) fn answer(job: &str, run_id: &str, answer: &Answer, format: OutputFormat) -> Result<(), Failure> {
+    let terminal = io::stdout().is_terminal();
+    match format {
+        OutputFormat::Text => write(&answer::render_text(answer, look())),
+        OutputFormat::Json => write(&answer::render_json(job, run_id, answer, terminal).map_err(cannot)?),
     }
 }
 

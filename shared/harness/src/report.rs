@@ -16,7 +16,7 @@ use crate::exit::Exit;
 pub(crate) use json::render as render_json;
 pub(crate) use reporter::Recorded;
 pub use reporter::Reporter;
-pub(crate) use table::{Look, render as render_text};
+pub(crate) use table::render as render_text;
 
 /// What became of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

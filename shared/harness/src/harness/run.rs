@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, Harness};
 use crate::{
+    answer::Answer,
     check::{self, CheckLine},
     context::{Context, Inner, new_run_id},
     events::{Events, Origin},
@@ -139,6 +140,30 @@ impl Harness {
             _ => tracing::error!(outcome, exit_code, "check {outcome}: {tally}"),
         }
         exit
+    }
+
+    pub(super) async fn answer_once<W, F>(&self, work: &W, signals: &Signals) -> Exit
+    where
+        W: Fn(Context) -> F,
+        F: Future<Output = Result<Answer, Failure>> + Send + 'static,
+    {
+        let start = self.begin();
+        let answered = async {
+            let config = self.load()?.config;
+            let cancel = signals.token().child_token();
+            let context = self.context(&start, config, Events::default(), cancel.clone(), true);
+            let ended = within_grace(tokio::spawn(work(context.clone())), &cancel).await;
+            context.progress().clear();
+            output::answer(self.job, &start.run_id, &ended?, self.common.output)
+        };
+        match answered.await {
+            Ok(()) => Exit::Done,
+            Err(_) if signals.interrupt().is_some() => signals.interrupt().map_or(Exit::Failed, Exit::Cancelled),
+            Err(failure) => {
+                tracing::error!(exit_code = failure.exit.code(), "{}", sentence(&failure.message));
+                failure.exit
+            }
+        }
     }
 
     fn report(&self, start: &Start, recorded: Recorded, ended: Result<(), Failure>, signals: &Signals) -> Report {

@@ -1,20 +1,15 @@
 //! A run as a table for people.
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use plana_plan::name::printable;
 use serde_json::Value;
 
 use super::{ItemReport, Outcome, Report};
-use crate::{exit::Exit, failure::sentence, human};
-
-/// What the place can show that the table goes to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Look {
-    /// Whether colour may be used.
-    pub colour: bool,
-    /// How many columns a line has; none where it is not a terminal.
-    pub width: Option<u16>,
-}
+use crate::{
+    exit::Exit,
+    failure::sentence,
+    grid::{Column, Look, Tone, grid},
+    human,
+};
 
 /// The table, what failed and why, warnings, and a line that sums it up. Nothing where the run ended before
 /// its first item: then there is no result, and the log has said why.
@@ -24,31 +19,23 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
     }
     let mut blocks = Vec::new();
     if !report.items.is_empty() {
-        blocks.push(table(&report.items, look));
+        blocks.push(grid(columns(&report.items), look));
     }
     blocks.extend(problems(report));
     blocks.push(summary(report));
     blocks.join("\n\n")
 }
 
-/// A column: its label, whether it is a number, and each item's text in it.
-struct Column {
-    label: String,
-    number: bool,
-    texts: Vec<String>,
-}
-
 fn columns(items: &[ItemReport]) -> Vec<Column> {
-    let column = |label: &str, number: bool, text: &dyn Fn(&ItemReport) -> String| Column {
-        label: label.to_uppercase(),
-        number,
-        texts: items.iter().map(text).collect(),
+    let column = |label: &str, number: bool, text: &dyn Fn(&ItemReport) -> String| {
+        let texts = items.iter().map(text);
+        if number { Column::numbers(label, texts) } else { Column::words(label, texts) }
     };
     let mut all = Vec::new();
     if items.iter().any(|item| item.area != items[0].area) {
         all.push(column("area", false, &|item| item.area.to_string()));
     }
-    all.push(column("name", false, &|item| printable(&item.name)));
+    all.push(column("name", false, &|item| item.name.clone()));
     let mut labels: Vec<&str> = Vec::new();
     for label in items.iter().flat_map(|item| &item.fields).map(|field| field.label) {
         if !labels.contains(&label) {
@@ -69,61 +56,28 @@ fn columns(items: &[ItemReport]) -> Vec<Column> {
     all.push(column("size", true, &|item| item.content_bytes.map(human::bytes).unwrap_or_default()));
     all.push(column("stored", true, &|item| item.bytes.map(human::bytes).unwrap_or_default()));
     all.push(column("time", true, &|item| item.seconds.map(human::seconds).unwrap_or_default()));
-    all.retain(|column| column.texts.iter().any(|text| !text.is_empty()));
+    all.push(Column::toned("outcome", items.iter().map(|item| (item.outcome.as_str().to_owned(), tone(item.outcome)))));
     all
 }
 
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => printable(text),
+        Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_i64() {
             Some(whole) => human::integer(whole.into()),
             None => number.to_string(),
         },
-        other => printable(&other.to_string()),
+        other => other.to_string(),
     }
 }
 
-fn table(items: &[ItemReport], look: Look) -> String {
-    let columns = columns(items);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    // Whether it is a terminal, and how wide, was found out once, by whoever asks for the table.
-    table.force_no_tty();
-    if look.colour {
-        table.enforce_styling();
+fn tone(outcome: Outcome) -> Tone {
+    match outcome {
+        Outcome::Done | Outcome::Planned | Outcome::Fresh => Tone::Good,
+        Outcome::Locked | Outcome::Gone => Tone::Doubtful,
+        Outcome::Failed | Outcome::Cancelled => Tone::Bad,
     }
-    if let Some(width) = look.width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    let heading = |text: &str| if look.colour { Cell::new(text).add_attribute(Attribute::Bold) } else { Cell::new(text) };
-    table.set_header(columns.iter().map(|column| heading(&column.label)).chain([heading("OUTCOME")]));
-    for (at, item) in items.iter().enumerate() {
-        table.add_row(columns.iter().map(|column| Cell::new(&column.texts[at])).chain([verdict(item.outcome, look)]));
-    }
-    for (at, column) in columns.iter().enumerate() {
-        if let Some(set) = table.column_mut(at) {
-            set.set_padding((0, 2));
-            if column.number {
-                set.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    if let Some(last) = table.column_mut(columns.len()) {
-        last.set_padding((0, 0));
-    }
-    table.trim_fmt()
-}
-
-fn verdict(outcome: Outcome, look: Look) -> Cell {
-    let cell = Cell::new(outcome.as_str());
-    let colour = match outcome {
-        Outcome::Done | Outcome::Planned | Outcome::Fresh => Color::Green,
-        Outcome::Locked | Outcome::Gone => Color::Yellow,
-        Outcome::Failed | Outcome::Cancelled => Color::Red,
-    };
-    if look.colour { cell.fg(colour) } else { cell }
 }
 
 /// What failed and why, then what deserves attention; a block each.

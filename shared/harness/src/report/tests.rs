@@ -1,4 +1,5 @@
 use super::*;
+use crate::grid::Look;
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,0 +1,146 @@
+//! What every job opens before its work begins: the store, the server, the programs, the public keys.
+
+use std::path::Path;
+
+use plana_archive::{Recipients, RecipientsError};
+use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::Encryption};
+use plana_pg::{
+    client::{self, Chosen, ClientError, Program},
+    dsn::{self, ConnectionSettings, DsnError},
+    server::{Server, ServerError},
+};
+use plana_storage::{DynStore, OpenOptions, StoreError};
+
+/// What ends a run before or besides its items. Completes the sentence "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The configuration is wrong.
+    #[error("read the configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The connection string is wrong.
+    #[error("{0}")]
+    Dsn(#[from] DsnError),
+    /// A recipient is no age key.
+    #[error("read encryption.recipients: {0}")]
+    Recipients(#[from] RecipientsError),
+    /// A file that the configuration names cannot be read.
+    #[error("read {key} {path}: {source}")]
+    File {
+        /// The key that names it.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server cannot be used.
+    #[error("{0}")]
+    Server(#[from] ServerError),
+    /// No program fits the server.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// The store cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl SetupError {
+    /// Whether the configuration is wrong, which no rerun can mend; anything else may pass.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            SetupError::Config(_) | SetupError::Dsn(_) | SetupError::Recipients(_) | SetupError::File { .. } | SetupError::Client(_) => {
+                true
+            }
+            SetupError::Server(error) => match error {
+                ServerError::Authentication { .. }
+                | ServerError::Tls { .. }
+                | ServerError::Pooler { .. }
+                | ServerError::NoSuitableHost { .. }
+                | ServerError::Gone { .. }
+                | ServerError::ConnectionsDisallowed { .. }
+                | ServerError::Denied { .. }
+                | ServerError::Settings(_) => true,
+                ServerError::Unreachable { .. }
+                | ServerError::Timeout { .. }
+                | ServerError::TooManyConnections { .. }
+                | ServerError::Lost { .. }
+                | ServerError::Query { .. } => false,
+            },
+            SetupError::Store(error) => match error {
+                StoreError::AccessDenied(_)
+                | StoreError::BadCredentials(_)
+                | StoreError::NoSuchBucket(_)
+                | StoreError::Unusable(_)
+                | StoreError::Unsupported(_) => true,
+                StoreError::ClockSkew(_)
+                | StoreError::NotFound(_)
+                | StoreError::AlreadyExists(_)
+                | StoreError::Unavailable(_)
+                | StoreError::Timeout(_)
+                | StoreError::Connection(_)
+                | StoreError::NoSpace(_)
+                | StoreError::Io(_)
+                | StoreError::Corrupt(_)
+                | StoreError::Unverifiable(_)
+                | StoreError::Other(_) => false,
+            },
+        }
+    }
+}
+
+/// The backups' store; a directory is made where `create` allows it.
+///
+/// # Errors
+/// When it is not configured, or is no place that a store can be.
+pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
+    let access = config.store_credentials(StoreName::Backups, env)?;
+    Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
+}
+
+/// How the server is reached, by the configuration or, over it, by a connection string of the command line.
+///
+/// # Errors
+/// When the connection string is wrong, or a file of a secret cannot be used.
+pub fn connection(config: &Config, env: &Environment, job: &str, dsn: Option<&Secret>) -> Result<ConnectionSettings, SetupError> {
+    let configured = config.postgres_dsn(env)?;
+    let dsn = dsn.or(configured.as_ref());
+    let environment: dsn::Environment = env.iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let settings = ConnectionSettings::resolve(dsn.map(Secret::expose), &environment)?;
+    Ok(settings.with_default_database(&config.postgres.maintenance_database).with_application_name(&format!("plana-jobs/{job}")))
+}
+
+/// The server, which answers.
+///
+/// # Errors
+/// When it does not, refuses us, or is a pooler.
+pub async fn connect(config: &Config, settings: &ConnectionSettings) -> Result<Server, SetupError> {
+    Ok(Server::connect(settings, config.postgres.connect_timeout.0).await?)
+}
+
+/// The installed program that fits the server.
+///
+/// # Errors
+/// When none does.
+pub async fn find_client(config: &Config, env: &Environment, program: Program, server: &Server) -> Result<Chosen, SetupError> {
+    let installed = client::find(program, &config.postgres.bin_dirs, env.get("PATH")).await;
+    Ok(client::choose(program, server.facts().version, &installed)?)
+}
+
+/// To whom payloads are encrypted.
+///
+/// # Errors
+/// When a text is no public key, or the file cannot be read.
+pub fn recipients(encryption: &Encryption) -> Result<Recipients, SetupError> {
+    let named = Recipients::parse(&encryption.recipients)?;
+    let Some(path) = &encryption.recipients_file else { return Ok(named) };
+    Ok(named.and(Recipients::parse_file(&read("encryption.recipients_file", path)?)?))
+}
+
+/// The text of a file that the configuration names.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(key: &'static str, path: &Path) -> Result<String, SetupError> {
+    std::fs::read_to_string(path).map_err(|source| SetupError::File { key, path: path.display().to_string(), source })
+}
