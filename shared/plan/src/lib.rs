@@ -5,10 +5,13 @@
 
 pub mod area;
 pub mod classify;
+pub mod compare;
 pub mod dumps;
+pub mod expiry;
 pub mod inventory;
 pub mod label;
 pub mod manifest;
+pub mod moment;
 pub mod name;
 pub mod parts;
 pub mod pgclient;

@@ -16,8 +16,8 @@ use crate::common::{
 /// The most that the job may hold for one database, whatever its size.
 const MOST_MEMORY: u64 = 128 << 20;
 
-/// In megabytes: a quarter of a gigabyte, unless the variable says otherwise. `PLANA_TEST_BIG_MIB=2048` is the issue's own
-/// size: it takes minutes and 7 GB of disk.
+/// In megabytes: a quarter of a gigabyte, unless the variable says otherwise. CI runs it with `PLANA_TEST_BIG_MIB=2048`, which
+/// takes a minute or two and 7 GB of disk.
 fn size_mib() -> u64 {
     std::env::var("PLANA_TEST_BIG_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(256)
 }
