@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use dump::{Dump, Encryption, RolePasswords, Rule, SqlLookup, Tiers};
+pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use postgres::Postgres;
 pub use retention::Retention;
@@ -37,6 +37,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// How databases are dumped.
     pub dump: Dump,
+    /// How databases are restored.
+    pub restore: Restore,
     /// What databases are: named rules, tried by `order`.
     pub rules: BTreeMap<String, Rule>,
     /// Where a tenant's tier is found.

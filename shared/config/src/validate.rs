@@ -56,6 +56,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     upload(&config.upload, &mut findings);
     outward::postgres(&config.postgres, &mut findings);
     dump(&config.dump, &mut findings);
+    findings.require((1..=64).contains(&config.restore.jobs), &["restore", "jobs"], "is not from 1 to 64", "2 fits most servers");
     rules(&config.rules, &mut findings);
     retention(&config.retention, &mut findings);
     tiers(&config.tiers, &config.retention, &mut findings);

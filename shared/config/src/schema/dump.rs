@@ -98,3 +98,17 @@ pub struct Encryption {
     /// A file of age public keys, one a line.
     pub recipients_file: Option<PathBuf>,
 }
+
+/// How databases are restored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// Jobs of pg_restore.
+    pub jobs: u32,
+    /// Where an archive is unpacked for a parallel restore; none means that it is streamed.
+    pub spool_dir: Option<PathBuf>,
+    /// The file with the age private keys.
+    pub identity_file: Option<PathBuf>,
+    /// A command that is run before a restored database takes its name.
+    pub hook: Option<String>,
+}
