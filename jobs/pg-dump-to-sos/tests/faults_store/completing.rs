@@ -43,5 +43,6 @@ fn an_empty_or_missing_etag_is_no_failure() {
 
     let case = Case::big("empty-etag");
     case.rule(Rule::on(Op::CompleteUpload, Action::Etag(Etag::Empty)));
+    case.rule(Rule::on(Op::UploadPart, Action::Etag(Etag::Empty)));
     case.done();
 }

@@ -43,7 +43,8 @@ fn a_disk_that_is_full_to_the_last_byte() {
 
 #[test]
 fn a_directory_that_is_not_there() {
-    let job = Job::on(cluster());
+    // Without others' databases: it would take their locks.
+    let job = Job::on(cluster()).only(&[&small_database("not_there")]);
     let away = job.home().join("not/mounted");
     let outcome = job.clone().store_url(&format!("file://{}", away.display())).run().expect(10);
     expect_words(outcome.run_error(), &[away.to_str().unwrap(), "there is no such bucket or directory", "create it"]);

@@ -122,6 +122,9 @@ fn terminated_while_pg_dump_waits_for_a_lock() {
     let outcome = expect_end(running.wait().unwrap(), Signal::TERM);
     assert_eq!(outcome.outcome("alpha"), "cancelled");
     assert_eq!(outcome.databases("done"), ["beta", "delta", "gamma"]);
+    // It was told, and it heard: without the lock it would soon have ended by itself.
+    assert!(!outcome.done.stderr.contains("gave up cleaning up"), "{}", outcome.done.stderr);
+    job.expect_no_process_left();
     drop(held);
     platform.expect_resumable(&job, &job.store(), None);
 }

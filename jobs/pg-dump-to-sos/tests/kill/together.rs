@@ -1,13 +1,19 @@
 //! Two runs at once, and a lock that is lost.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use plana_plan::Area;
-use plana_testkit::proxy::Op;
+use plana_testkit::proxy::{Action, Op, Rule};
 
 use crate::{
     Platform,
-    common::{Outcome, bucket::S3, expect_words, faults::HeldLock, look::Look},
+    common::{
+        Outcome,
+        bucket::{S3, about},
+        expect_words,
+        faults::HeldLock,
+        look::Look,
+    },
 };
 
 #[test]
@@ -27,6 +33,24 @@ fn two_runs_at_once_do_the_work_once() {
         assert_eq!(done, platform.names().len() as u64, "round {round}:\n{}\n{}", one.done.stderr, two.done.stderr);
         assert_eq!(s3.prove_all(&platform.cluster, &mut BTreeSet::new()), platform.names());
     }
+}
+
+#[test]
+fn what_another_run_has_just_made_is_not_made_again() {
+    // One run's look for a backup takes so long that the other could make one meanwhile: it must look under the lock.
+    let platform = Platform::new();
+    let (s3, job) = (S3::new("just-made"), platform.job().args(["--missing-within", "12h"]).only(&["gamma"]));
+    let slow = S3::of(s3.bucket.clone());
+    let held = Rule::on(Op::List, Action::rewrite(|_| std::thread::sleep(Duration::from_secs(2)))).times(1);
+    let handle = slow.proxy.add(about(held, "gamma"));
+    let mut one = job.clone().into_bucket(&slow).spawn();
+    one.wait_until("its look", |_| handle.matched() > 0).unwrap();
+    // Until the store has answered.
+    std::thread::sleep(Duration::from_millis(500));
+    let two = job.into_bucket(&s3).run();
+    let one = Outcome::wait(one);
+    assert_eq!((one.outcome("gamma"), two.outcome("gamma")), ("done", "locked"), "{}\n{}", one.done.stderr, two.done.stderr);
+    assert_eq!(s3.backed_up(Area::Pg), ["gamma"]);
 }
 
 #[test]
