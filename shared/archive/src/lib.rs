@@ -1,14 +1,19 @@
 //! Compression, hashing and encryption as composable streams.
 //!
-//! Everything here is a `std::io::Write` around another one, run on a blocking thread: zstd brings
-//! its own worker threads, and no byte is copied through an async runtime on its way. Nothing is
-//! completed by `Drop`: whoever does not call `finish` leaves a stream that no decoder takes for whole.
+//! Everything here is a `std::io::Write` or a `std::io::Read` around another one, run on a blocking
+//! thread: zstd brings its own worker threads, and no byte is copied through an async runtime on its
+//! way. Nothing is completed by `Drop`: whoever does not call `finish` leaves a stream that no decoder
+//! takes for whole, or has read one that nobody has called whole.
 
+pub mod decode;
+pub mod decrypt;
 pub mod digest;
 pub mod encrypt;
 pub mod payload;
 pub mod zstandard;
 
+pub use decode::{Compression, DecodeError, DecodedDigests, PayloadDecoder, UnknownCompression};
+pub use decrypt::{Identities, IdentitiesError};
 pub use encrypt::{Recipients, RecipientsError};
 pub use payload::{PayloadDigests, PayloadEncoder};
 pub use zstandard::Zstandard;

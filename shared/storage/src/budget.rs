@@ -1,4 +1,4 @@
-//! Memory for parts, shared by all uploads of a run.
+//! Memory for parts, shared by all uploads and downloads of a run.
 
 use std::{fmt, sync::Arc};
 
@@ -8,12 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A permit stands for this many bytes: a semaphore counts to 2^29 on small machines.
 const PERMIT_BYTES: u64 = 4096;
 
-/// Memory for parts, shared by all uploads of a run.
+/// Memory for parts, shared by all uploads and downloads of a run.
 ///
 /// A part's whole size is taken before its first byte is written, and given back when its last copy is dropped,
 /// which is when it was sent or given up. No upload waits for memory while it holds what another needs: what an
 /// upload holds is either being filled, which needs no more of it, or being sent. So uploads queue, and never
-/// deadlock, however many share however small a budget.
+/// deadlock, however many share however small a budget. A download asks for its chunks in their order, so the one that
+/// its reader waits for never waits for one behind it. But whoever uploads what it downloads needs two budgets: it waits
+/// for memory with a chunk in hand.
 #[derive(Clone)]
 pub struct MemoryBudget {
     permits: Arc<Semaphore>,
@@ -26,6 +28,11 @@ impl MemoryBudget {
         let most = u64::try_from(Semaphore::MAX_PERMITS).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
         let total = u32::try_from((bytes / PERMIT_BYTES).clamp(1, most)).unwrap_or(u32::MAX);
         MemoryBudget { permits: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// All bytes of it.
+    pub fn total_bytes(&self) -> u64 {
+        u64::from(self.total) * PERMIT_BYTES
     }
 
     /// Bytes that no part holds at the moment.
@@ -45,11 +52,11 @@ impl MemoryBudget {
 
 impl fmt::Debug for MemoryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryBudget({} of {} bytes free)", self.available_bytes(), u64::from(self.total) * PERMIT_BYTES)
+        write!(f, "MemoryBudget({} of {} bytes free)", self.available_bytes(), self.total_bytes())
     }
 }
 
-/// What one upload may take of a budget: a number of parts of one size.
+/// What one upload or download may take of a budget: a number of parts of one size.
 #[derive(Debug, Clone)]
 pub struct PartSource {
     budget: MemoryBudget,
@@ -67,8 +74,13 @@ impl PartSource {
 
     /// Waits until the upload may hold one more part, and until it fits the budget.
     pub async fn part(&self) -> PartBuffer {
+        self.part_of(self.part_bytes).await
+    }
+
+    /// As [`PartSource::part`], but smaller: for the last chunk of what is read, whose size is known.
+    pub(crate) async fn part_of(&self, bytes: usize) -> PartBuffer {
         let own = Arc::clone(&self.own).acquire_owned().await.ok();
-        let mut part = self.budget.part(self.part_bytes).await;
+        let mut part = self.budget.part(bytes.min(self.part_bytes)).await;
         part.permits[1] = own;
         part
     }

@@ -116,7 +116,7 @@ impl DirectoryStore {
                     return ControlFlow::Continue(());
                 }
                 if listed.objects.len() == PAGE {
-                    listed.next = listed.objects.last().map(|last| ListCursor { marker: last.key.clone(), upload_id: None });
+                    listed.next = listed.objects.last().map(|last| ListCursor { marker: last.key.clone(), minor: None });
                     return ControlFlow::Break(());
                 }
                 listed.objects.push(found.meta());

@@ -1,6 +1,6 @@
 //! Why a store could not do what was asked.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::contract::Right;
 
@@ -21,6 +21,8 @@ pub enum Operation {
     Abort,
     /// Listing objects.
     List,
+    /// Listing versions of objects.
+    ListVersions,
     /// Listing multipart uploads.
     ListUploads,
     /// Reading an object.
@@ -40,6 +42,7 @@ impl Operation {
             Operation::Put | Operation::Begin | Operation::PutPart(_) | Operation::Complete => Right::Put,
             Operation::Abort => Right::Abort,
             Operation::Open | Operation::List | Operation::Verify => Right::List,
+            Operation::ListVersions => Right::ListVersions,
             Operation::ListUploads => Right::ListUploads,
             Operation::Get => Right::Read,
             Operation::Delete => Right::Delete,
@@ -58,6 +61,7 @@ impl fmt::Display for Operation {
             Operation::Complete => f.write_str("complete the upload of"),
             Operation::Abort => f.write_str("abort the upload of"),
             Operation::List => f.write_str("list"),
+            Operation::ListVersions => f.write_str("list the versions of"),
             Operation::ListUploads => f.write_str("list the unfinished uploads of"),
             Operation::Get => f.write_str("read"),
             Operation::Delete => f.write_str("delete"),
@@ -176,6 +180,11 @@ impl StoreError {
             | StoreError::Unsupported(failure)
             | StoreError::Other(failure) => failure,
         }
+    }
+
+    /// The store's error within one of a [`crate::VolumeSource`], or of what reads from it.
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
     }
 
     /// Whether the whole store is at fault, so that the next item would fail in the same way.

@@ -16,7 +16,7 @@ use plana_plan::{inventory::ObjectMeta, parts::Limits};
 use crate::{
     contract::{
         BucketSafety, Canary, DeleteOutcome, DynStore, GetBody, ListCursor, ListPage, NamePage, PartReceipt, PutMode, Rights, Shape, Store,
-        Stored, Upload, UploadPage,
+        Stored, Upload, UploadPage, VersionPage,
     },
     error::{Failure, Operation, StoreError},
 };
@@ -36,6 +36,8 @@ pub enum Call {
     Abort,
     /// [`Store::list`], [`Store::list_names`] and [`Store::find`].
     List,
+    /// [`Store::list_versions`].
+    ListVersions,
     /// [`Store::list_uploads`].
     ListUploads,
     /// [`Store::get`].
@@ -242,6 +244,10 @@ impl Store for FaultyStore {
             Some((chunk, (stream, left - taken, error)))
         });
         Ok(GetBody { stream: cut.boxed(), ..body })
+    }
+
+    async fn list_versions(&self, prefix: &str, page: Option<&ListCursor>) -> Result<VersionPage, StoreError> {
+        self.fate(Call::ListVersions, Operation::ListVersions, prefix, 0).meet(self.inner.list_versions(prefix, page)).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError> {

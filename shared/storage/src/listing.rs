@@ -6,7 +6,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use plana_plan::inventory::ObjectMeta;
 
 use crate::{
-    contract::{ListCursor, NamePage, Store, UploadMeta},
+    contract::{ListCursor, NamePage, Store, UploadMeta, VersionMeta},
     error::{Failure, Operation, StoreError},
 };
 
@@ -23,6 +23,14 @@ pub fn prefixes<'a>(store: &'a dyn Store, prefix: &'a str) -> BoxStream<'a, Resu
     pages(store, Operation::List, move |cursor| async move {
         let NamePage { prefixes, next, .. } = store.list_names(prefix, cursor.as_ref()).await?;
         Ok((prefixes, next))
+    })
+}
+
+/// Every version of every object under `prefix`, delete markers too; in the order of [`Store::list_versions`].
+pub fn versions<'a>(store: &'a dyn Store, prefix: &'a str) -> BoxStream<'a, Result<VersionMeta, StoreError>> {
+    pages(store, Operation::ListVersions, move |cursor| async move {
+        let page = store.list_versions(prefix, cursor.as_ref()).await?;
+        Ok((page.versions, page.next))
     })
 }
 

@@ -93,7 +93,7 @@ fn failure(operation: Operation, key: &str, cause: &str) -> Failure {
 }
 
 fn cursor(marker: &str) -> ListCursor {
-    ListCursor { marker: marker.to_owned(), upload_id: None }
+    ListCursor { marker: marker.to_owned(), minor: None }
 }
 
 #[async_trait]
@@ -179,7 +179,7 @@ impl Store for MemoryStore {
     }
 
     async fn list_uploads(&self, prefix: &str, page: Option<&ListCursor>) -> Result<UploadPage, StoreError> {
-        let after = page.map(|page| (page.marker.clone(), page.upload_id.clone().unwrap_or_default()));
+        let after = page.map(|page| (page.marker.clone(), page.minor.clone().unwrap_or_default()));
         let content = self.lock();
         let mut uploads: Vec<UploadMeta> = content
             .uploads
@@ -189,8 +189,7 @@ impl Store for MemoryStore {
             .collect();
         let more = uploads.len() > self.page;
         uploads.truncate(self.page);
-        let next =
-            uploads.last().filter(|_| more).map(|last| ListCursor { marker: last.key.clone(), upload_id: Some(last.upload_id.clone()) });
+        let next = uploads.last().filter(|_| more).map(|last| ListCursor { marker: last.key.clone(), minor: Some(last.upload_id.clone()) });
         Ok(UploadPage { uploads, next })
     }
 

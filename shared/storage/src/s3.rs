@@ -7,6 +7,7 @@
 mod client;
 mod delete;
 mod errors;
+mod list;
 mod probe;
 mod read;
 mod request;
@@ -33,7 +34,7 @@ use self::{request::Attempts, upload::S3Upload};
 use crate::{
     contract::{
         BucketSafety, Canary, DeleteOutcome, GetBody, ListCursor, ListPage, NamePage, PutMode, Rights, Shape, Store, Stored, Upload,
-        UploadMeta, UploadPage,
+        UploadPage, VersionPage,
     },
     error::{Failure, Operation, StoreError},
     key,
@@ -118,32 +119,6 @@ impl S3Store {
     fn check(&self, operation: Operation, key: &str) -> Result<(), StoreError> {
         key::check(operation, &self.0.url, key, self.0.prefix.len())
     }
-
-    async fn listed(
-        &self,
-        prefix: &str,
-        page: Option<&ListCursor>,
-        delimiter: Option<&str>,
-        most: Option<i32>,
-    ) -> Result<NamePage, StoreError> {
-        let request = self.0.client.list_objects_v2().bucket(&self.0.bucket).prefix(self.0.full(prefix));
-        let request = request.set_continuation_token(page.map(|page| page.marker.clone())).set_delimiter(delimiter.map(str::to_owned));
-        let answer = request.set_max_keys(most).send().await.map_err(|error| self.0.name(Operation::List, prefix, error))?;
-        let mut names = NamePage::default();
-        for object in answer.contents.unwrap_or_default() {
-            names.objects.push(self.0.meta(object)?);
-        }
-        for common in answer.common_prefixes.unwrap_or_default() {
-            names.prefixes.extend(common.prefix.as_deref().and_then(|prefix| prefix.strip_prefix(&self.0.prefix)).map(str::to_owned));
-        }
-        if answer.is_truncated == Some(true) {
-            let token = answer.next_continuation_token.filter(|token| !token.is_empty());
-            let marker =
-                token.ok_or_else(|| self.0.strange(Operation::List, prefix, "the store says that its listing goes on, but not where"))?;
-            names.next = Some(ListCursor { marker, upload_id: None });
-        }
-        Ok(names)
-    }
 }
 
 impl Place {
@@ -162,18 +137,6 @@ impl Place {
 
     fn strange(&self, operation: Operation, key: &str, cause: &str) -> StoreError {
         StoreError::Other(Failure::new(operation, self.object(key), cause))
-    }
-
-    /// Nothing is made up: a listing without size or time would make a deletion or a check go wrong.
-    fn meta(&self, object: aws_sdk_s3::types::Object) -> Result<ObjectMeta, StoreError> {
-        let key = self.own(Operation::List, object.key)?;
-        let size = object.size.and_then(|size| u64::try_from(size).ok());
-        let last_modified = object.last_modified.as_ref().and_then(instant);
-        let (Some(size), Some(last_modified)) = (size, last_modified) else {
-            return Err(self.strange(Operation::List, &key, "the store lists it without its size or time"));
-        };
-        let etag = object.e_tag.map(|etag| etag.trim_matches('"').to_owned()).filter(|etag| !etag.is_empty());
-        Ok(ObjectMeta { key, size, last_modified, etag })
     }
 }
 
@@ -235,17 +198,17 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str, page: Option<&ListCursor>) -> Result<ListPage, StoreError> {
-        let NamePage { objects, next, .. } = self.listed(prefix, page, None, None).await?;
+        let NamePage { objects, next, .. } = list::objects(self, prefix, page, None, None).await?;
         Ok(ListPage { objects, next })
     }
 
     async fn list_names(&self, prefix: &str, page: Option<&ListCursor>) -> Result<NamePage, StoreError> {
-        self.listed(prefix, page, Some("/"), None).await
+        list::objects(self, prefix, page, Some("/"), None).await
     }
 
     async fn find(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
         // A key sorts before all others that begin with it.
-        let page = self.listed(key, None, None, Some(1)).await?;
+        let page = list::objects(self, key, None, None, Some(1)).await?;
         Ok(page.objects.into_iter().next().filter(|object| object.key == key))
     }
 
@@ -253,28 +216,16 @@ impl Store for S3Store {
         read::open(self, key, range, version).await
     }
 
+    async fn list_versions(&self, prefix: &str, page: Option<&ListCursor>) -> Result<VersionPage, StoreError> {
+        list::versions(self, prefix, page).await
+    }
+
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError> {
         delete::delete(self, keys).await
     }
 
     async fn list_uploads(&self, prefix: &str, page: Option<&ListCursor>) -> Result<UploadPage, StoreError> {
-        let request = self.0.client.list_multipart_uploads().bucket(&self.0.bucket).prefix(self.0.full(prefix));
-        let request = request.set_key_marker(page.map(|page| self.0.full(&page.marker)));
-        let request = request.set_upload_id_marker(page.and_then(|page| page.upload_id.clone()));
-        let answer = request.send().await.map_err(|error| self.0.name(Operation::ListUploads, prefix, error))?;
-        let mut uploads = UploadPage::default();
-        for upload in answer.uploads.unwrap_or_default() {
-            let key = self.0.own(Operation::ListUploads, upload.key)?;
-            let (Some(upload_id), Some(initiated)) = (upload.upload_id, upload.initiated.as_ref().and_then(instant)) else {
-                return Err(self.0.strange(Operation::ListUploads, &key, "the store lists an upload without its id or time"));
-            };
-            uploads.uploads.push(UploadMeta { key, upload_id, initiated });
-        }
-        if answer.is_truncated == Some(true) {
-            let marker = self.0.own(Operation::ListUploads, answer.next_key_marker)?;
-            uploads.next = Some(ListCursor { marker, upload_id: answer.next_upload_id_marker });
-        }
-        Ok(uploads)
+        list::uploads(self, prefix, page).await
     }
 
     async fn abort_upload(&self, key: &str, upload_id: &str) -> Result<(), StoreError> {

@@ -4,24 +4,10 @@
 mod common;
 
 use bytes::Bytes;
-use common::{MIB, Stores, noise, read};
+use common::{MIB, Stores, contract, noise, read};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_plan::inventory::ObjectMeta;
 use plana_storage::{ETag, PartReceipt, PutMode, Store, StoreError, Stored, listing, verify};
-
-macro_rules! contract {
-    ($($store:ident),*; $cases:tt) => { $(contract!(@ $store $cases);)* };
-    (@ $store:ident [$($case:ident),* $(,)?]) => {
-        mod $store {
-            $(
-                #[tokio::test(flavor = "multi_thread")]
-                async fn $case() {
-                    super::$case(super::common::$store()).await;
-                }
-            )*
-        }
-    };
-}
 
 contract!(directory, memory, gateway, gateway_root; [
     small_objects_come_back_as_they_were_sent,
@@ -37,6 +23,7 @@ contract!(directory, memory, gateway, gateway_root; [
     what_was_replaced_is_found_out,
     the_clock_is_the_stores,
     rights_are_told_without_harm,
+    versions_are_listed_or_said_not_to_be,
 ]);
 
 async fn put(store: &dyn Store, key: &str, body: &'static [u8]) -> Stored {
@@ -267,4 +254,15 @@ async fn rights_are_told_without_harm(stores: Stores) {
     assert_eq!((rights.delete, rights.abort, rights.list_uploads), (Some(true), Some(true), Some(true)), "{rights:?}");
     assert_eq!(keys(&*stores.writer, "").await, ["pg/acme/x"], "nothing was written or deleted");
     stores.writer.safety().await.expect("safety");
+}
+
+async fn versions_are_listed_or_said_not_to_be(stores: Stores) {
+    put(&*stores.writer, "pg/acme/x", b"x").await;
+    match listing::versions(&*stores.pruner, "pg/").try_collect::<Vec<_>>().await {
+        Ok(versions) => assert_eq!(versions.iter().map(|version| version.key.as_str()).collect::<Vec<_>>(), ["pg/acme/x"]),
+        Err(error) => {
+            assert!(matches!(error, StoreError::Unsupported(_)), "{error}");
+            assert!(error.to_string().starts_with(&format!("list the versions of {}: ", stores.pruner.url())), "{error}");
+        }
+    }
 }

@@ -5,15 +5,16 @@ mod common;
 
 use std::time::Duration;
 
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use bytes::Bytes;
 
 use common::{
     LIMITS, MIB, noise, options, read, settings,
     spoiled::{Spoiled, impatient},
 };
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_config::{Config, Environment, StoreAccess, StoreName, schema::S3Client};
-use plana_storage::{OpenOptions, PutMode, Rights, S3Options, S3Store, Store as _, StoreError, Switch, open, verify};
+use plana_storage::{OpenOptions, PutMode, Rights, S3Options, S3Store, Store as _, StoreError, Switch, VersionMeta, listing, open, verify};
 use plana_testkit::{
     ceph::{Bucket, Gateway, User},
     proxy::{Action, Answer, Direction, Op, Rule, TcpProxy, Toxic},
@@ -209,6 +210,17 @@ async fn a_read_of_what_is_replaced_meanwhile_is_not_a_mixture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delete_marker_is_nothing_to_read_on_any_store() {
+    let spoiled = Spoiled::of(0);
+    spoiled.bucket.put("k", b"x".to_vec()).expect("put");
+    // As AWS answers; Ceph says that it is not there.
+    spoiled.add(Rule::on(Op::Get, Action::error(405, "MethodNotAllowed")));
+    let restore = spoiled.store_with(User::Restore, settings());
+    let error = restore.get("k", None, Some("a-version")).await.expect_err("nothing to read");
+    assert!(matches!(error, StoreError::NotFound(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_without_the_right_is_refused() {
     let bucket = Gateway::shared().bucket("refused").expect("a bucket");
     bucket.put("a", b"x".to_vec()).expect("put");
@@ -274,4 +286,142 @@ async fn a_read_that_stalls_for_good_ends_with_an_error() {
     let body = restore.get("k", None, None).await.expect("the object");
     let ended = tokio::time::timeout(Duration::from_secs(40), body.stream.try_collect::<Vec<_>>()).await.expect("in time");
     assert!(matches!(ended, Err(StoreError::Timeout(_) | StoreError::Connection(_))), "{ended:?}");
+}
+
+async fn versions(store: &S3Store, prefix: &str) -> Vec<VersionMeta> {
+    listing::versions(store, prefix).try_collect().await.unwrap_or_else(|error| panic!("failed to {error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_and_delete_markers_are_listed_from_the_newest_on() {
+    let bucket = Gateway::shared().bucket_builder("versions").versioned().create().expect("a bucket");
+    for prefix in ["", "a place/in it"] {
+        let store = |user| S3Store::new(S3Options { prefix: prefix.to_owned(), ..options(&bucket, user) }).expect("a store");
+        let (backup, pruner) = (store(User::Backup), store(User::Pruner));
+        assert_eq!(versions(&pruner, "pg/").await, []);
+        let first = backup.put("pg/%2Eacme/x", Bytes::from_static(b"the backup"), PutMode::IfAbsent).await.expect("put");
+        let second = backup.put("pg/%2Eacme/x", Bytes::from_static(b"junk"), PutMode::Overwrite).await.expect("put");
+        pruner.delete(&["pg/%2Eacme/x".to_owned()]).await.expect("outcomes").remove(0).result.expect("deleted");
+        let other = backup.put("pg/%2Eacme/x y", Bytes::new(), PutMode::IfAbsent).await.expect("put");
+        backup.put("probe/1", Bytes::new(), PutMode::IfAbsent).await.expect("put");
+        for reader in [&pruner, &store(User::Restore)] {
+            let listed = versions(reader, "pg/").await;
+            let told: Vec<_> = listed.iter().map(|one| (&*one.key, one.is_latest, one.is_delete_marker, one.size)).collect();
+            assert_eq!(
+                told,
+                [
+                    ("pg/%2Eacme/x", true, true, 0),
+                    ("pg/%2Eacme/x", false, false, 4),
+                    ("pg/%2Eacme/x", false, false, 10),
+                    ("pg/%2Eacme/x y", true, false, 0),
+                ]
+            );
+            let ids: Vec<_> = listed.iter().map(|one| Some(one.version.clone())).collect();
+            assert_eq!(ids[1..], [second.version.clone(), first.version.clone(), other.version.clone()]);
+            assert_eq!(listed[2].etag.as_deref(), first.etag.as_deref());
+            assert!(listed[0].etag.is_none() && !listed[0].version.is_empty());
+            assert!(listed.iter().all(|one| (chrono::Utc::now() - one.last_modified).num_seconds().abs() < 60), "{listed:?}");
+            assert_eq!(versions(reader, "pg/%2Eacme/x y").await.len(), 1);
+            assert_eq!(versions(reader, "none/").await, []);
+        }
+        // A delete marker is no object that could be read.
+        let marker = versions(&pruner, "pg/").await.remove(0);
+        let error = store(User::Restore).get(&marker.key, None, Some(&marker.version)).await.expect_err("nothing to read");
+        assert!(matches!(error, StoreError::NotFound(_)), "{error:?}");
+        let error = listing::versions(&backup, "").try_collect::<Vec<_>>().await.expect_err("refused");
+        assert!(matches!(error, StoreError::AccessDenied(_)) && error.to_string().contains("s3:ListBucketVersions"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_listed_page_by_page() {
+    let bucket = Gateway::shared().bucket_builder("versions").versioned().create().expect("a bucket");
+    let store = |user| S3Store::new(S3Options { prefix: "a place".to_owned(), ..options(&bucket, user) }).expect("a store");
+    let (backup, pruner) = (&store(User::Backup), store(User::Pruner));
+    // Three of each, the last of which deletes it: pages end in the middle of a key.
+    let all: Vec<String> = (0..410).map(|n| format!("pg/{n:03}%2F ö")).collect();
+    for round in 0..2_u8 {
+        let puts = stream::iter(&all).map(|key| backup.put(key, Bytes::from(vec![round; usize::from(round)]), PutMode::Overwrite));
+        puts.buffer_unordered(16).try_for_each(|_| async { Ok(()) }).await.expect("put");
+    }
+    let outcomes = pruner.delete(&all).await.expect("outcomes");
+    assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
+    let first = pruner.list_versions("pg/", None).await.expect("a page");
+    // Fewer than were asked for: the gateway ends a page where it likes.
+    assert!((1..=1000).contains(&first.versions.len()), "{}", first.versions.len());
+    assert!(first.next.is_some_and(|next| next.marker.starts_with("pg/") && next.minor.is_some()));
+    let listed = versions(&pruner, "pg/").await;
+    let told: Vec<_> = listed.iter().map(|one| (one.key.clone(), one.is_latest, one.is_delete_marker, one.size)).collect();
+    let expected: Vec<_> = all
+        .iter()
+        .flat_map(|key| [(true, true, 0), (false, false, 1), (false, false, 0)].map(|(a, b, c)| (key.clone(), a, b, c)))
+        .collect();
+    assert!(told == expected, "{told:?}");
+    let mut ids: Vec<_> = listed.into_iter().map(|one| one.version).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3 * 410, "none comes twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_versions_lists_its_objects_as_such() {
+    let bucket = Gateway::shared().bucket("unversioned").expect("a bucket");
+    let backup = &store(&bucket, User::Backup);
+    let all: Vec<String> = (0..1100).map(|n| format!("pg/{n:04}/x")).collect();
+    let puts = stream::iter(&all).map(|key| backup.put(key, Bytes::from_static(b"x"), PutMode::IfAbsent));
+    puts.buffer_unordered(16).try_for_each(|_| async { Ok(()) }).await.expect("put");
+    let listed = versions(&store(&bucket, User::Pruner), "").await;
+    assert_eq!(listed.iter().map(|one| &one.key).collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
+    assert!(listed.iter().all(|one| one.version == "null" && one.is_latest && !one.is_delete_marker && one.size == 1));
+    let got = store(&bucket, User::Restore).get(&all[7], None, Some(&listed[7].version)).await.expect("by that name");
+    assert_eq!(read(got).await, b"x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_versioned_late_lists_both() {
+    let bucket = Gateway::shared().bucket("versioned-late").expect("a bucket");
+    let (backup, pruner) = (store(&bucket, User::Backup), store(&bucket, User::Pruner));
+    for key in ["pg/a", "pg/b"] {
+        backup.put(key, Bytes::from_static(b"before"), PutMode::IfAbsent).await.expect("put");
+    }
+    let name = bucket.name().to_owned();
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let switched = bucket.as_owner(|s3| async move { s3.put_bucket_versioning().bucket(name).versioning_configuration(on).send().await });
+    switched.expect("versioned");
+    backup.put("pg/a", Bytes::from_static(b"after"), PutMode::Overwrite).await.expect("put");
+    let listed = versions(&pruner, "pg/").await;
+    let told: Vec<_> = listed.iter().map(|one| (&*one.key, one.version == "null", one.is_latest, one.size)).collect();
+    assert_eq!(told, [("pg/a", false, true, 5), ("pg/a", true, false, 6), ("pg/b", true, true, 6)]);
+    let restore = store(&bucket, User::Restore);
+    assert_eq!(read(restore.get("pg/a", None, Some("null")).await.expect("the one before")).await, b"before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_versions_that_makes_no_sense_is_no_listing() {
+    let spoiled = Spoiled::of(0);
+    spoiled.bucket.put("pg/a", b"x".to_vec()).expect("put");
+    let pruner = spoiled.store_with(User::Pruner, settings());
+    for (from, to, words) in [
+        ("<IsLatest>true</IsLatest>", "", "which version is the latest"),
+        ("<Size>1</Size>", "", "without its size or time"),
+        ("<IsTruncated>false</IsTruncated>", "<IsTruncated>true</IsTruncated>", "but not where"),
+        (
+            "<IsTruncated>false</IsTruncated>",
+            "<IsTruncated>true</IsTruncated><NextKeyMarker>pg/a</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker>",
+            "same page twice",
+        ),
+    ] {
+        spoiled.proxy.clear();
+        spoiled.add(Rule::on(
+            Op::ListVersions,
+            Action::rewrite(move |answer| {
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                assert!(text.contains(from), "{text}");
+                answer.body = text.replace(from, to).into_bytes();
+            }),
+        ));
+        let error = listing::versions(&pruner, "").try_collect::<Vec<_>>().await.expect_err("no listing");
+        assert!(error.to_string().contains(words) && error.to_string().starts_with("list the versions of s3://"), "{error}");
+    }
+    assert!(spoiled.proxy.requests().iter().all(|seen| !seen.request.query.contains("encoding-type")));
 }

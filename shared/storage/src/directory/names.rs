@@ -40,7 +40,7 @@ pub(super) fn list_names(root: &Root, prefix: &str, after: Option<&str>) -> io::
         let found = first_object(dir.as_fd(), parent, &entry)?;
         let Some(found) = found else { continue };
         if names.prefixes.len() + names.objects.len() == PAGE {
-            names.next = last.map(|marker| ListCursor { marker, upload_id: None });
+            names.next = last.map(|marker| ListCursor { marker, minor: None });
             break;
         }
         match entry.directory() {
@@ -84,11 +84,11 @@ fn first_object(dir: BorrowedFd<'_>, parent: &str, entry: &tree::Entry) -> io::R
 pub(super) fn upload_page(mut uploads: Vec<UploadMeta>, after: Option<&ListCursor>) -> UploadPage {
     uploads.sort_by(|a, b| (&a.key, &a.upload_id).cmp(&(&b.key, &b.upload_id)));
     if let Some(after) = after {
-        let id = after.upload_id.clone().unwrap_or_default();
+        let id = after.minor.clone().unwrap_or_default();
         uploads.retain(|upload| (&upload.key, &upload.upload_id) > (&after.marker, &id));
     }
     let more = uploads.len() > PAGE;
     uploads.truncate(PAGE);
-    let next = uploads.last().filter(|_| more).map(|last| ListCursor { marker: last.key.clone(), upload_id: Some(last.upload_id.clone()) });
+    let next = uploads.last().filter(|_| more).map(|last| ListCursor { marker: last.key.clone(), minor: Some(last.upload_id.clone()) });
     UploadPage { uploads, next }
 }

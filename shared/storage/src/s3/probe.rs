@@ -4,7 +4,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockEnabled};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::{S3Store, http_date, request};
+use super::{S3Store, http_date, list, request};
 use crate::{
     contract::{BucketSafety, Canary, PartReceipt, PutMode, Rights, Shape, Store as _, Switch},
     error::{Failure, Operation, StoreError},
@@ -40,7 +40,7 @@ pub(super) async fn rights(store: &S3Store, probe_put: bool) -> Result<Rights, S
     let place = &store.0;
     let key = random_key(store, Operation::Open)?;
     let full = place.full(&key);
-    let listed = store.listed("", None, None, Some(1)).await;
+    let listed = list::objects(store, "", None, None, Some(1)).await;
     let mut rights = Rights { list: allowed(listed.as_ref().map_err(Clone::clone))?, ..Rights::default() };
     // A part of an upload that does not exist: nothing can come of it.
     let part = place.client.upload_part().bucket(&place.bucket).key(&full).upload_id(NO_SUCH_ID).part_number(1);
@@ -67,7 +67,7 @@ pub(super) async fn rights(store: &S3Store, probe_put: bool) -> Result<Rights, S
     let abort = place.client.abort_multipart_upload().bucket(&place.bucket).key(&full).upload_id(NO_SUCH_ID).send().await;
     rights.abort = allowed(abort.map_err(|error| place.name(Operation::Abort, &key, error)))?;
     let versions = place.client.list_object_versions().bucket(&place.bucket).max_keys(1).send().await;
-    rights.list_versions = allowed(versions.map_err(|error| place.name(Operation::List, "", error)))?;
+    rights.list_versions = allowed(versions.map_err(|error| place.name(Operation::ListVersions, "", error)))?;
     Ok(rights)
 }
 

@@ -107,7 +107,14 @@ async fn request(store: &S3Store, key: &str, range: Option<Range<u64>>, version:
     }
     let header = range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1));
     let get = place.client.get_object().bucket(&place.bucket).key(place.full(key)).set_version_id(version.map(str::to_owned));
-    let answer = get.set_range(header).send().await.map_err(|error| place.name(Operation::Get, key, error))?;
+    let answer = get.set_range(header).send().await.map_err(|error| match (place.name(Operation::Get, key, error), version) {
+        // AWS does not allow a version that is a delete marker to be read, which says that nothing is there.
+        (StoreError::NotFound(failure) | StoreError::Unsupported(failure), Some(version)) => {
+            let cause = format!("{}, version {}", failure.cause, version.escape_debug());
+            StoreError::NotFound(Failure { cause, ..failure })
+        }
+        (error, _) => error,
+    })?;
     let strange = |cause: &str| place.strange(Operation::Get, key, cause);
     let length = answer.content_length.and_then(|length| u64::try_from(length).ok()).ok_or_else(|| strange("the store tells no size"))?;
     let (got, size) = match (range, answer.content_range.as_deref()) {

@@ -1,5 +1,5 @@
 //! Stores for tests: a directory, memory, and the gateway's buckets with each job's own key.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod spoiled;
 
@@ -14,6 +14,22 @@ use plana_config::{
 use plana_plan::parts::Limits;
 use plana_storage::{DirectoryStore, DynStore, GetBody, MemoryStore, S3Options, S3Store};
 use plana_testkit::ceph::{Bucket, Gateway, REGION, User};
+
+/// Each case over each of the stores.
+macro_rules! contract {
+    ($($store:ident),*; $cases:tt) => { $(contract!(@ $store $cases);)* };
+    (@ $store:ident [$($case:ident),* $(,)?]) => {
+        mod $store {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $case() {
+                    super::$case(super::common::$store()).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use contract;
 
 pub const MIB: u64 = 1 << 20;
 /// As Exoscale SOS documents them.
