@@ -5,6 +5,8 @@
 //! dump. The child is told to stop by SIGTERM first, because a killed pg_dump leaves its backend
 //! behind, and it is told so by the kernel too when this process is killed.
 
+mod failure;
+mod running;
 mod start;
 mod stderr;
 
@@ -19,7 +21,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::oneshot;
 
-pub use start::ChildCommand;
+pub use failure::{ConnectionFailure, FailureKind, ProgramError, Sign, Subject};
+pub(crate) use running::Launch;
+pub use running::{Finished, Running};
+pub use start::{ChildCommand, Input};
 
 /// How long a child may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +42,7 @@ pub struct Exit {
 #[derive(Debug)]
 pub struct Child {
     process: Process,
+    stdin: Option<File>,
     stdout: Option<File>,
     ended: oneshot::Receiver<io::Result<Exit>>,
 }
@@ -48,6 +54,11 @@ impl Child {
     /// When the program cannot be started.
     pub async fn start(command: ChildCommand) -> io::Result<Self> {
         start::start(command).await
+    }
+
+    /// Its input, once, where it was piped: for a thread that writes it. Closing it is the end that the child waits for.
+    pub fn take_stdin(&mut self) -> Option<File> {
+        self.stdin.take()
     }
 
     /// Its output, once: for a thread that reads it.
@@ -65,12 +76,12 @@ impl Child {
         self.process.clone()
     }
 
-    /// Waits until it has ended. Output that nobody took is closed first, so that it cannot wait for a reader.
+    /// Waits until it has ended. Input and output that nobody took are closed first, so that it cannot wait for us.
     ///
     /// # Errors
     /// When its status cannot be known.
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        drop(self.stdout.take());
+        self.close();
         let gone = || io::Error::other("its status was asked for before, or the thread that waits for it is gone");
         (&mut self.ended).await.map_err(|_| gone())?
     }
@@ -81,7 +92,7 @@ impl Child {
     /// As [`wait`](Self::wait).
     pub async fn stop(&mut self) -> io::Result<Exit> {
         self.process.terminate();
-        drop(self.stdout.take());
+        self.close();
         match tokio::time::timeout(PATIENCE, self.wait()).await {
             Ok(exit) => exit,
             Err(_) => {
@@ -89,6 +100,11 @@ impl Child {
                 self.wait().await
             }
         }
+    }
+
+    fn close(&mut self) {
+        drop(self.stdin.take());
+        drop(self.stdout.take());
     }
 }
 
@@ -144,7 +160,7 @@ impl Process {
             process.kill();
         };
         if let Err(error) = std::thread::Builder::new().name("stop-child".to_owned()).spawn(killer) {
-            tracing::warn!(%error, "a child may outlive its dump: killing it at once");
+            tracing::warn!(%error, "a child may outlive its work: killing it at once");
             self.kill();
         }
     }

@@ -16,6 +16,7 @@ mod service;
 mod settings;
 mod sqlx_options;
 
+pub(crate) use child::conninfo_item;
 pub use child::{ChildConnection, PassFile};
 pub use error::DsnError;
 pub use options::{escape_option, parse_options};

@@ -1,19 +1,21 @@
 //! pg_dump and pg_dumpall as children that stream.
 //!
 //! The exit status decides. A child that is killed, or that fails after it closed its pipe, looks
-//! like success to whoever reads only the pipe: [`DumpChild::wait`] must say so before anybody
+//! like success to whoever reads only the pipe: [`Running::wait`] must say so before anybody
 //! commits what was read.
 
 mod failure;
 
-use std::{ffi::OsString, fs::File, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use plana_plan::pgclient::PgVersion;
 
+pub use crate::child::Finished;
 use crate::{
-    child::{Child, ChildCommand, Exit, Process},
+    child::{Input, Launch, Running},
     client::Installed,
-    dsn::ConnectionSettings,
+    dsn::{ConnectionSettings, conninfo_item},
+    session,
 };
 pub use failure::{DumpError, DumpFailure};
 
@@ -36,21 +38,8 @@ impl Default for DumpOptions {
     }
 }
 
-/// How a dump that succeeded ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// What it complained of all the same.
-    pub warnings: Vec<String>,
-}
-
 /// A running dump. Dropped, it is told to stop.
-#[derive(Debug)]
-pub struct DumpChild {
-    child: Child,
-    what: String,
-    user: String,
-    outcome: Option<Result<Finished, DumpError>>,
-}
+pub type DumpChild = Running<DumpFailure>;
 
 /// Starts `pg_dump -Fc -Z0` of the settings' database.
 ///
@@ -82,8 +71,7 @@ pub async fn start_globals(
         arguments.push("--no-role-passwords".into());
     }
     // pg_dumpall takes no PGDATABASE, and reads this argument as a connection string where it can.
-    let database = settings.database().replace('\\', r"\\").replace('\'', r"\'");
-    arguments.push(format!("--database=dbname='{database}'").into());
+    arguments.push(format!("--database={}", conninfo_item("dbname", settings.database())).into());
     start(client, server, settings, options, arguments, "the globals".to_owned()).await
 }
 
@@ -97,73 +85,7 @@ async fn start(
 ) -> Result<DumpChild, DumpError> {
     arguments.push(format!("--lock-wait-timeout={}", options.lock_wait_timeout.as_millis()).into());
     arguments.extend(options.extra_args.iter().map(OsString::from));
-    let failed = |reason: String| DumpError::start(&what, client, &reason);
-    let connection = settings.child_connection(&session(server, options)).map_err(|error| failed(error.to_string()))?;
-    if let Some(conninfo) = &connection.conninfo {
-        arguments.push(format!("--dbname={conninfo}").into());
-    }
-    let command = ChildCommand { program: client.path.clone(), arguments, connection, nice: options.nice };
-    let child = Child::start(command).await.map_err(|error| failed(error.to_string()))?;
-    tracing::debug!(pid = child.pid(), program = %client.path.display(), what, "dump started");
-    Ok(DumpChild { child, what, user: settings.user().to_owned(), outcome: None })
-}
-
-/// Timeouts that are meant for applications must not end a dump, and a server whose client was killed
-/// must notice that even while it waits for a lock.
-fn session(server: PgVersion, options: &DumpOptions) -> Vec<(String, String)> {
-    let mut session = vec![("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0"), ("lock_timeout", "0")];
-    if server.major >= 14 {
-        session.extend([("idle_session_timeout", "0"), ("client_connection_check_interval", "500")]);
-    }
-    if server.major >= 17 {
-        session.push(("transaction_timeout", "0"));
-    }
-    let fixed = session.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    fixed.chain(options.session.iter().cloned()).collect()
-}
-
-impl DumpChild {
-    /// Its stream, once: for a thread that reads it to the end.
-    pub fn take_stdout(&mut self) -> Option<File> {
-        self.child.take_stdout()
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// A handle to stop it from anywhere.
-    pub fn process(&self) -> Process {
-        self.child.process()
-    }
-
-    /// Waits for its end and says whether it succeeded; call it when the stream has ended and before
-    /// anything is committed. A later call answers the same.
-    ///
-    /// # Errors
-    /// When its exit status is anything but 0.
-    pub async fn wait(&mut self) -> Result<Finished, DumpError> {
-        if self.outcome.is_none() {
-            let exit = self.child.wait().await;
-            self.outcome = Some(self.judge(exit));
-        }
-        self.outcome.clone().unwrap_or_else(|| Err(DumpError::unknown(&self.what, "nobody waited for it")))
-    }
-
-    /// Tells it to stop, kills it when it does not within five seconds, and waits for its end.
-    pub async fn terminate(&mut self) {
-        if self.outcome.is_none() {
-            let exit = self.child.stop().await;
-            self.outcome = Some(self.judge(exit));
-        }
-    }
-
-    fn judge(&self, exit: std::io::Result<Exit>) -> Result<Finished, DumpError> {
-        match exit {
-            Ok(exit) if exit.status.success() => Ok(Finished { warnings: exit.stderr }),
-            Ok(exit) => Err(DumpError::from_exit(&self.what, &self.user, &exit)),
-            Err(error) => Err(DumpError::unknown(&self.what, &error.to_string())),
-        }
-    }
+    let session = session::with(session::patient(server), &options.session);
+    let (input, nice) = (Input::Null, options.nice);
+    Running::start(Launch { client, settings, session, conninfo: None, arguments, file: None, input, nice, what }).await
 }

@@ -1,8 +1,9 @@
-//! PostgreSQL: how a server is reached, what it holds, and how it is dumped.
+//! PostgreSQL: how a server is reached, what it holds, and how it is dumped and restored.
 //!
 //! pg_dump runs as a child whose exit status decides, and [`archive`] reads its stream to the end as
 //! it passes, so that a dump is known to be whole, with exact rows per table, before anybody calls it
-//! a backup.
+//! a backup. pg_restore runs likewise, into a database that [`scratch`] makes beside the others and
+//! that takes its name, or another's place, only once it is proven.
 
 pub mod archive;
 pub mod child;
@@ -10,7 +11,10 @@ pub mod client;
 pub mod dsn;
 pub mod dump;
 pub mod locks;
+pub mod restore;
 pub mod rights;
+pub mod scratch;
 pub mod server;
+mod session;
 mod sql;
 pub mod tiers;

@@ -13,6 +13,7 @@ use crate::dsn::ConnectionSettings;
 pub(crate) use connect::connect;
 pub use databases::{DatabaseInfo, Obstacle};
 pub use error::ServerError;
+pub(crate) use error::{reason, sql_state};
 pub use facts::ServerFacts;
 
 /// A server that answered. No connection is kept: a run takes hours, and firewalls forget idle ones.

@@ -32,9 +32,9 @@ impl fmt::Display for Difference {
 /// Every table whose rows differ, in the order of their names. A table that stands in a list twice is counted once, with the
 /// sum of its rows.
 pub fn differences<'a>(expected: &[TableFacts], found: impl IntoIterator<Item = (&'a str, &'a str, u64)>) -> Vec<Difference> {
-    let mut both: BTreeMap<(&str, &str), (Option<u64>, Option<u64>)> = BTreeMap::new();
+    let mut both: BTreeMap<_, (Option<u64>, Option<u64>)> = BTreeMap::new();
     for facts in expected {
-        let rows = &mut both.entry((&facts.schema, &facts.table)).or_default().0;
+        let rows = &mut both.entry((&*facts.schema, &*facts.table)).or_default().0;
         *rows = Some(rows.unwrap_or(0).saturating_add(facts.rows));
     }
     for (schema, table, count) in found {

@@ -1,7 +1,7 @@
 //! Which databases a run dumps, in which order, and what it says of the others.
 
 use crate::{
-    Label,
+    Label, Stamp,
     classify::{Classified, Rule, Tiers, decide},
     select::{NamePattern, Selection},
 };
@@ -61,7 +61,7 @@ pub fn plan_dumps(databases: Vec<Candidate>, policy: &DumpPolicy<'_>) -> DumpPla
     let mut plan = DumpPlan { unmatched, ..DumpPlan::default() };
     for database in databases {
         let scratch = !policy.scratch_prefix.is_empty() && database.name.starts_with(policy.scratch_prefix);
-        if scratch || policy.exclude.iter().any(|pattern| pattern.matches(&database.name)) {
+        if scratch || is_kept(&database.name) || policy.exclude.iter().any(|pattern| pattern.matches(&database.name)) {
             plan.left_out.push(database.name);
         } else if policy.selection.takes(&database.name) {
             let classified = decide(&database.name, &database.owner, policy.rules, policy.tiers, policy.labels);
@@ -74,6 +74,14 @@ pub fn plan_dumps(databases: Vec<Candidate>, policy: &DumpPolicy<'_>) -> DumpPla
     plan
 }
 
+/// What stands between a database's name and the time at which a restore set it aside, to put another in its place.
+pub const KEPT: &str = "_kept_";
+
+/// Whether a name is one under which a restore keeps what it replaced: nobody may connect to it, and it was dumped before.
+pub fn is_kept(name: &str) -> bool {
+    name.rsplit_once(KEPT).is_some_and(|(_, stamp)| stamp.parse::<Stamp>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,8 +91,14 @@ mod tests {
     }
 
     fn plan(selection: &Selection, exclude: &[NamePattern]) -> DumpPlan {
-        let databases =
-            vec![database("small", 1), database("big", 10), database("unseen", None), database("plana_scratch_1", 5), database("also", 10)];
+        let databases = vec![
+            database("small", 1),
+            database("big", 10),
+            database("unseen", None),
+            database("plana_scratch_1", 5),
+            database("big_kept_20261124T031500Z", 7),
+            database("also", 10),
+        ];
         let policy = DumpPolicy { selection, exclude, scratch_prefix: "plana_scratch_", rules: &[], tiers: &Tiers::new(), labels: &[] };
         plan_dumps(databases, &policy)
     }
@@ -97,7 +111,7 @@ mod tests {
     fn the_largest_goes_first_and_scratch_databases_never() {
         let plan = plan(&Selection::default(), &["small".parse().expect("a pattern")]);
         assert_eq!(names(&plan), ["unseen", "also", "big"]);
-        assert_eq!(plan.left_out, ["small", "plana_scratch_1"]);
+        assert_eq!(plan.left_out, ["small", "plana_scratch_1", "big_kept_20261124T031500Z"]);
     }
 
     #[test]

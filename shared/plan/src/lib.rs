@@ -6,6 +6,7 @@
 pub mod area;
 pub mod classify;
 pub mod compare;
+pub mod drill;
 pub mod dumps;
 pub mod expiry;
 pub mod inventory;

@@ -120,6 +120,16 @@ impl<V: ArchiveVisitor> ArchiveReader<V> {
         self.consumed + self.pending.len() as u64
     }
 
+    /// Whoever looks at what passes.
+    pub fn visitor(&self) -> &V {
+        &self.visitor
+    }
+
+    /// Whether the whole table of contents has passed.
+    pub fn has_contents(&self) -> bool {
+        !matches!(self.position, Position::Header | Position::EntryCount | Position::Entry { .. } | Position::Failed)
+    }
+
     /// The entry whose data is passing or comes next.
     pub fn current(&self) -> Option<&TocEntry> {
         self.promised.get(self.done).map(|(entry, _)| entry)

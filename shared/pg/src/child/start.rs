@@ -23,9 +23,19 @@ use tokio::sync::oneshot;
 use super::{Child, Exit, Process, stderr};
 use crate::dsn::ChildConnection;
 
-/// A dump comes in bursts: a larger pipe keeps pg_dump going while the reader is busy. The most that
-/// an unprivileged process may ask for.
+/// A dump comes in bursts: a larger pipe keeps pg_dump going while the reader is busy, and pg_restore while the writer
+/// is. The most that an unprivileged process may ask for.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// What a child reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    #[default]
+    Null,
+    /// What is written into [`Child::take_stdin`].
+    Piped,
+}
 
 /// What to start.
 #[derive(Debug)]
@@ -34,6 +44,8 @@ pub struct ChildCommand {
     pub program: PathBuf,
     /// Its arguments; nothing secret.
     pub arguments: Vec<OsString>,
+    /// What it reads.
+    pub input: Input,
     /// How it reaches the server.
     pub connection: ChildConnection,
     /// How far it stands back for others, 0 to 19.
@@ -41,14 +53,14 @@ pub struct ChildCommand {
 }
 
 /// What the thread tells once the child runs.
-type Started = io::Result<(Process, File)>;
+type Started = io::Result<(Process, Option<File>, File)>;
 
 pub(super) async fn start(command: ChildCommand) -> io::Result<Child> {
     let (tell_started, started) = oneshot::channel::<Started>();
     let (tell_ended, ended) = oneshot::channel();
     std::thread::Builder::new().name("wait-child".to_owned()).spawn(move || stay_with(command, tell_started, tell_ended))?;
-    let (process, stdout) = started.await.map_err(|_| io::Error::other("the thread that starts it is gone"))??;
-    Ok(Child { process, stdout: Some(stdout), ended })
+    let (process, stdin, stdout) = started.await.map_err(|_| io::Error::other("the thread that starts it is gone"))??;
+    Ok(Child { process, stdin, stdout: Some(stdout), ended })
 }
 
 fn stay_with(command: ChildCommand, tell_started: oneshot::Sender<Started>, tell_ended: oneshot::Sender<io::Result<Exit>>) {
@@ -65,17 +77,23 @@ fn stay_with(command: ChildCommand, tell_started: oneshot::Sender<Started>, tell
         tell_started.send(Err(io::Error::other("it has no output"))).ok();
         return;
     };
-    if let Err(error) = fcntl_setpipe_size(&stdout, PIPE_BYTES) {
-        tracing::debug!(%error, "the pipe keeps its size");
-    }
+    let stdin = child.stdin.take().map(|stdin| pipe(stdin.into()));
     let process = Process::new(pid);
-    if tell_started.send(Ok((process.clone(), File::from(OwnedFd::from(stdout))))).is_err() {
+    if tell_started.send(Ok((process.clone(), stdin, pipe(stdout.into())))).is_err() {
         process.stop_in_background();
     }
     let status = reap(&mut child, &process);
     // The passfile may be opened until now: pg_dumpall connects more than once.
     drop(command);
     tell_ended.send(status.map(|status| Exit { status, stderr: lines.finish() })).ok();
+}
+
+/// Our end of a pipe, enlarged.
+fn pipe(end: OwnedFd) -> File {
+    if let Err(error) = fcntl_setpipe_size(&end, PIPE_BYTES) {
+        tracing::debug!(%error, "the pipe keeps its size");
+    }
+    File::from(end)
 }
 
 /// Waits for the end without reaping, so that the number stays ours until `reaped` says that it is not.
@@ -107,7 +125,11 @@ fn spawn(command: &ChildCommand) -> io::Result<std::process::Child> {
     process.envs(command.connection.set.iter().map(|(name, value)| (name, value)));
     // Failures are told apart by their words.
     process.env("LC_ALL", "C");
-    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stdin = match command.input {
+        Input::Null => Stdio::null(),
+        Input::Piped => Stdio::piped(),
+    };
+    process.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own: Ctrl-C reaches us, and we stop it in our own order; what a wrapper starts is stopped with it.
     process.process_group(0);
     let inherited = command.connection.passfile.as_ref().and_then(|file| file.descriptor()).map(|fd| fd.as_raw_fd());

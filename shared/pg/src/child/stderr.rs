@@ -1,4 +1,4 @@
-//! A child's standard error: logged as it comes, its end kept.
+//! A child's standard error: logged as it comes, its first error and its end kept.
 
 use std::{
     collections::VecDeque,
@@ -9,15 +9,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much is kept of all lines.
+use super::failure::is_error;
+
+/// How much is kept of the lines before the first error, and of those after it.
 const KEPT_BYTES: usize = 64 << 10;
 /// How much is kept of one line.
 const LINE_BYTES: usize = 8 << 10;
+/// How many lines are kept from the first error on, whatever follows: pg_restore quotes the statement that failed, and a
+/// function's text would push the error out.
+const ERROR_LINES: usize = 8;
 /// How long to wait for the rest after the child's end; a process that it left behind may hold the pipe open.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Kept {
+    before: Tail,
+    error: Vec<String>,
+    after: Tail,
+}
+
+/// The last lines of many.
+#[derive(Default)]
+struct Tail {
     lines: VecDeque<String>,
     bytes: usize,
 }
@@ -43,15 +56,15 @@ pub(super) fn collect(stderr: Option<ChildStderr>) -> Lines {
 }
 
 impl Lines {
-    /// The last lines.
+    /// The first error and the last lines.
     pub(super) fn finish(self) -> Vec<String> {
         let deadline = Instant::now() + GRACE;
         while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes = 0;
-        std::mem::take(&mut kept.lines).into()
+        let Kept { before, error, after } = std::mem::take(&mut *kept);
+        before.lines.into_iter().chain(error).chain(after.lines).collect()
     }
 }
 
@@ -81,12 +94,37 @@ fn read(mut stderr: ChildStderr, kept: &Mutex<Kept>) {
 fn keep(kept: &Mutex<Kept>, line: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(line).trim_end().to_owned();
     line.clear();
-    tracing::debug!(line = %text, "child");
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.bytes += text.len();
-    kept.lines.push_back(text);
-    while kept.bytes > KEPT_BYTES {
-        let Some(oldest) = kept.lines.pop_front() else { break };
-        kept.bytes -= oldest.len();
+    // What it quotes after its own words may be a row, or a statement with a password.
+    if text.starts_with("pg_") {
+        tracing::debug!(line = %text, "child");
     }
+    kept.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+}
+
+impl Kept {
+    fn push(&mut self, line: String) {
+        if self.error.is_empty() && !is_error(&line) {
+            self.before.push(line);
+        } else if self.error.len() < ERROR_LINES {
+            self.error.push(line);
+        } else {
+            self.after.push(line);
+        }
+    }
+}
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        self.bytes += weight(&line);
+        self.lines.push_back(line);
+        while self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= weight(&oldest);
+        }
+    }
+}
+
+/// An empty line takes memory too.
+fn weight(line: &str) -> usize {
+    line.len() + size_of::<String>()
 }

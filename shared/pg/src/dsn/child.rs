@@ -98,6 +98,11 @@ impl Drop for PassFile {
     }
 }
 
+/// A keyword and its value in a connection string, whatever characters the value holds.
+pub(crate) fn conninfo_item(keyword: &str, value: &str) -> String {
+    format!("{keyword}='{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
 impl ConnectionSettings {
     /// What a child is told: its environment, with `session` settings added to the user's own
     /// PGOPTIONS, and the password by a passfile.
@@ -133,7 +138,7 @@ impl ConnectionSettings {
             match variable_of(keyword) {
                 Some("PGOPTIONS") => {}
                 Some(variable) => set.push((variable, value.clone())),
-                None => conninfo.push(format!("{keyword}='{}'", value.replace('\\', r"\\").replace('\'', r"\'"))),
+                None => conninfo.push(conninfo_item(keyword, value)),
             }
         }
         // Of two values for one setting the server takes the later.

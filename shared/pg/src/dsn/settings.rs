@@ -209,6 +209,11 @@ impl ConnectionSettings {
         &self.warnings
     }
 
+    /// Whether the connection string itself (or PGPASSWORD) holds a password.
+    pub fn holds_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// The password for one of the hosts, as libpq would find it.
     pub(super) fn password_for(&self, host: &Host) -> Option<&str> {
         if self.password.is_some() {

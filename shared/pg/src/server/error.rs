@@ -153,8 +153,7 @@ impl ServerError {
     /// From a failed query.
     pub(crate) fn from_query(doing: &str, settings: &ConnectionSettings, error: sqlx::Error) -> Self {
         let (doing, database, reason) = (doing.to_owned(), settings.database().to_owned(), reason(&error));
-        let code = error.as_database_error().and_then(|db| db.code().map(|code| code.into_owned()));
-        match (&error, code.as_deref()) {
+        match (&error, sql_state(&error).as_deref()) {
             (_, Some("42501")) => ServerError::Denied { doing, database, reason },
             (sqlx::Error::Io(_) | sqlx::Error::Protocol(_), _) | (_, Some("57P01" | "57P02" | "57P03")) => {
                 ServerError::Lost { doing, server: settings.server_label(), reason }
@@ -183,8 +182,13 @@ fn explain_tls(reason: String) -> String {
     reason
 }
 
+/// The server's five characters for what went wrong.
+pub(crate) fn sql_state(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|db| db.code().map(|code| code.into_owned()))
+}
+
 /// What the server or the system said, without the layers in between.
-fn reason(error: &sqlx::Error) -> String {
+pub(crate) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(db) => db.message().to_owned(),
         sqlx::Error::Io(error) => error.to_string(),

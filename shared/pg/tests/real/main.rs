@@ -3,11 +3,17 @@
 // Helpers of tests are tests too; clippy knows only the functions that are marked.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod access;
 mod archive;
 mod dump;
 mod faults;
 mod locks;
+mod place;
+mod restore;
+mod restore_ended;
+mod restore_faults;
 mod rights;
+mod scratch;
 mod server;
 mod support;
 mod tiers;

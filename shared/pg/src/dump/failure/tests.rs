@@ -2,6 +2,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::*;
+use crate::child::Exit;
 
 fn error(code: i32, lines: &[&str]) -> DumpError {
     let exit = Exit { status: ExitStatus::from_raw(code << 8), stderr: lines.iter().map(|&line| line.to_owned()).collect() };
