@@ -20,6 +20,12 @@ pub enum SetupError {
     /// The connection string is wrong.
     #[error("{0}")]
     Dsn(#[from] DsnError),
+    /// A password on a command line, where everybody on the host can see it.
+    #[error(
+        "take the connection string of the command line: it holds a password, which everybody on this host can see (ps); use PGPASSFILE, \
+         or a file that the configuration names"
+    )]
+    PasswordShown,
     /// A recipient is no age key.
     #[error("read encryption.recipients: {0}")]
     Recipients(#[from] RecipientsError),
@@ -49,9 +55,12 @@ impl SetupError {
     /// Whether the configuration is wrong, which no rerun can mend; anything else may pass.
     pub fn is_configuration(&self) -> bool {
         match self {
-            SetupError::Config(_) | SetupError::Dsn(_) | SetupError::Recipients(_) | SetupError::File { .. } | SetupError::Client(_) => {
-                true
-            }
+            SetupError::Config(_)
+            | SetupError::Dsn(_)
+            | SetupError::PasswordShown
+            | SetupError::Recipients(_)
+            | SetupError::File { .. }
+            | SetupError::Client(_) => true,
             SetupError::Server(error) => match error {
                 ServerError::Authentication { .. }
                 | ServerError::Tls { .. }
@@ -108,6 +117,15 @@ pub fn connection(config: &Config, env: &Environment, job: &str, dsn: Option<&Se
     let environment: dsn::Environment = env.iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     let settings = ConnectionSettings::resolve(dsn.map(Secret::expose), &environment)?;
     Ok(settings.with_default_database(&config.postgres.maintenance_database).with_application_name(&format!("plana-jobs/{job}")))
+}
+
+/// A connection string of the command line.
+///
+/// # Errors
+/// When it is wrong, or holds a password.
+pub fn shown_dsn(text: &str) -> Result<Secret, SetupError> {
+    let settings = ConnectionSettings::resolve(Some(text), &dsn::Environment::default())?;
+    if settings.holds_password() { Err(SetupError::PasswordShown) } else { Ok(Secret::new(text)) }
 }
 
 /// The server, which answers.

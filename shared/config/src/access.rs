@@ -48,6 +48,14 @@ impl Config {
         self.secret("postgres.dsn", &self.postgres.dsn, self.postgres.dsn_file.as_deref(), env)
     }
 
+    /// The connection string of the server on which drills restore; `None` means that none is configured.
+    ///
+    /// # Errors
+    /// A file of a secret cannot be used.
+    pub fn scratch_dsn(&self, env: &Environment) -> Result<Option<Secret>, ConfigError> {
+        self.secret("restore.scratch_dsn", &self.restore.scratch_dsn, self.restore.scratch_dsn_file.as_deref(), env)
+    }
+
     /// The URL of the event stream's server; `None` means no events.
     ///
     /// # Errors
@@ -95,7 +103,13 @@ impl Config {
 
     /// Every file that the configuration names as holding a secret.
     pub(crate) fn secret_files(&self) -> Vec<&Path> {
-        let mut files = vec![&self.postgres.dsn_file, &self.events.url_file, &self.events.password_file, &self.metrics.pushgateway_file];
+        let mut files = vec![
+            &self.postgres.dsn_file,
+            &self.restore.scratch_dsn_file,
+            &self.events.url_file,
+            &self.events.password_file,
+            &self.metrics.pushgateway_file,
+        ];
         for store in self.store.all().into_iter().filter_map(|(_, store)| store) {
             files.extend([&store.access_key_id_file, &store.secret_access_key_file, &store.session_token_file]);
         }

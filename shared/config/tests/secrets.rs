@@ -13,11 +13,12 @@ const MARKER: &str = "hunter2";
 const NUMBER: &str = "7305819";
 
 /// Every key that holds a secret; `the_secrets_here_are_the_schemas` compares with the schema.
-const SECRETS: [(&str, &str); 10] = [
+const SECRETS: [(&str, &str); 11] = [
     ("store.backups", "access_key_id"),
     ("store.backups", "secret_access_key"),
     ("store.backups", "session_token"),
     ("postgres", "dsn"),
+    ("restore", "scratch_dsn"),
     ("events", "url"),
     ("events", "password"),
     ("metrics", "pushgateway"),
@@ -41,7 +42,12 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
             let config = &loaded.config;
             let json = serde_json::to_string(config).expect("JSON");
             let store = config.store_credentials(StoreName::Backups, &source.env);
-            let others = (config.postgres_dsn(&source.env), config.events_url(&source.env), config.events_password(&source.env));
+            let others = (
+                config.postgres_dsn(&source.env),
+                config.events_url(&source.env),
+                config.events_password(&source.env),
+                config.scratch_dsn(&source.env),
+            );
             let more = (config.pushgateway_url(&source.env), config.ping_urls("pg_dump_to_sos", &source.env));
             shown.push_str(&format!("{json}\n{store:?}\n{others:?}\n{more:?}\n"));
             shown.extend(store.err().map(|error| error.to_string()));

@@ -65,6 +65,13 @@ impl Harness {
         self
     }
 
+    /// A person's own call, which says nothing about the job's schedule: its metrics stay as they are.
+    #[must_use]
+    pub fn by_hand(mut self) -> Self {
+        self.scope.by_hand = true;
+        self
+    }
+
     /// More flags over the configuration.
     pub fn overrides(mut self, overrides: impl IntoIterator<Item = Override>) -> Self {
         self.overrides.extend(overrides);

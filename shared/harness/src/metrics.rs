@@ -28,9 +28,10 @@ const NEWEST: &str = "plana_jobs_backup_newest_timestamp_seconds";
 const STORED: &str = "plana_jobs_backup_stored_bytes";
 const CONTENT: &str = "plana_jobs_backup_content_bytes";
 const DURATION: &str = "plana_jobs_backup_duration_seconds";
+const PROVEN: &str = "plana_jobs_last_proven_restorable_timestamp_seconds";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 9] = [
+const FAMILIES: [(&str, &str); 10] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -40,6 +41,7 @@ const FAMILIES: [(&str, &str); 9] = [
     (STORED, "Stored size of the newest backup that this host made of this name."),
     (CONTENT, "The same before compression and encryption."),
     (DURATION, "How long that backup took."),
+    (PROVEN, "When a backup of this name was last restored and compared with its manifest."),
 ];
 
 /// The label that names the job. Not `job`: Prometheus sets that one itself when it scrapes a textfile.
@@ -118,6 +120,13 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
     }
     for item in &report.items {
         let of_name = labels(&[(JOB, &report.job), ("area", item.area.as_str()), ("name", &item.name)]);
+        if let Some(proven) = item.proven {
+            set.set(PROVEN, &of_name, proven.timestamp() as f64);
+        }
+        // Series of backups are of jobs that make them: a restore of a set says nothing about how it was made.
+        if !report.resumable {
+            continue;
+        }
         if let Some(newest) = item.newest {
             set.set(NEWEST, &of_name, newest.instant().timestamp() as f64);
         }

@@ -90,6 +90,8 @@ pub struct ItemReport {
     pub warnings: Vec<String>,
     /// The newest committed backup of this name that is known, by this run or by the listing. For metrics.
     pub newest: Option<Stamp>,
+    /// When the backup of this name was proven by being restored. For metrics.
+    pub proven: Option<DateTime<Utc>>,
     /// The job's own columns, in their order.
     pub fields: Vec<Field>,
 }
@@ -108,6 +110,7 @@ impl ItemReport {
             error: None,
             warnings: Vec::new(),
             newest: None,
+            proven: None,
             fields: Vec::new(),
         }
     }
@@ -135,6 +138,11 @@ impl ItemReport {
     /// With the newest committed backup of this name that is known.
     pub fn newest(self, newest: impl Into<Option<Stamp>>) -> Self {
         ItemReport { newest: newest.into(), ..self }
+    }
+
+    /// With the time at which the backup was proven by being restored.
+    pub fn proven(self, at: DateTime<Utc>) -> Self {
+        ItemReport { proven: Some(at), ..self }
     }
 
     /// With something that deserves attention.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use plana_plan::{classify::Class, select::NamePattern};
 use serde::{Deserialize, Serialize};
 
-use crate::HumanDuration;
+use crate::{HumanDuration, secret::Secret};
 
 /// How databases are dumped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,4 +111,8 @@ pub struct Restore {
     pub identity_file: Option<PathBuf>,
     /// A command that is run before a restored database takes its name.
     pub hook: Option<String>,
+    /// The server on which drills restore: a connection string; else the credential `restore.scratch_dsn`.
+    pub scratch_dsn: Option<Secret>,
+    /// A file that holds it.
+    pub scratch_dsn_file: Option<PathBuf>,
 }

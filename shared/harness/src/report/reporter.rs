@@ -76,7 +76,7 @@ fn log(item: &ItemReport) {
     let took = item.seconds.map(|seconds| format!(" in {}", human::seconds(seconds))).unwrap_or_default();
     match item.outcome {
         Outcome::Done => {
-            let stored = item.bytes.map(|bytes| format!(", {} stored", human::bytes(bytes))).unwrap_or_default();
+            let stored = item.bytes.map(|bytes| format!(", {}", human::bytes(bytes))).unwrap_or_default();
             tracing::info!(area, name, "{area} {name}: done{took}{stored}");
         }
         Outcome::Failed => {

@@ -103,7 +103,7 @@ fn indent(text: &str) -> String {
 fn summary(report: &Report) -> String {
     let totals = report.totals();
     let took = human::seconds(totals.seconds);
-    let stored = if totals.bytes > 0 { format!(", {} stored", human::bytes(totals.bytes)) } else { String::new() };
+    let stored = if totals.bytes > 0 { format!(", {}", human::bytes(totals.bytes)) } else { String::new() };
     let dry = if report.dry_run { " (dry run: nothing was changed)" } else { "" };
     let counts = totals.sentence();
     let line = match &report.error {

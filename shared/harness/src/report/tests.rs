@@ -49,7 +49,7 @@ Failed:
 Warnings:
   b\\n\\u{1b}[31m: its tier is unknown
 
-1 done, 1 fresh, 1 failed, 1.4 MiB stored in 3 m 12 s
+1 done, 1 fresh, 1 failed, 1.4 MiB in 3 m 12 s
 What is done is committed. Mend what is named above, then run it again with --missing-within 12h: that does only what is missing.";
     assert_eq!(text, expected);
 }
