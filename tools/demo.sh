@@ -34,7 +34,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say "Building (the first time takes a few minutes)"
-cargo build --locked --package pg-dump-to-sos
+cargo build --locked --package pg-dump-to-sos --package restore-from-sos
 export PATH=$target:$bin:$PATH
 
 say "Starting a throwaway PostgreSQL and filling it with a small platform"
@@ -66,18 +66,37 @@ manifest=$(find "$work/store/pg/acme.planapulse.app" -name manifest.json)
 cut -c1-150 "$manifest" | head -60
 echo "  …"
 
+counts="SELECT format('%s.%s', n.nspname, c.relname), (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM ONLY %I.%I',
+  n.nspname, c.relname), false, true, '')))[1]::text::bigint
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY 1"
+same_rows() { diff <(psql -XAt -d acme.planapulse.app -c "$counts") <(psql -XAt -d "$1" -c "$counts"); }
+
 say "Nothing but standard tools: restore that tenant beside itself and compare every table's rows"
 dump=$(find "$work/store/pg/acme.planapulse.app" -name '*.dump.zst')
 recorded=$(sed -n 's/.*"stored_sha256": "\(.*\)".*/\1/p' "$manifest")
 echo "$recorded  $dump" | sha256sum -c - | sed "s|$work/||"
 createdb restored
 zstd -dc "$dump" | pg_restore --exit-on-error -d restored
-counts="SELECT format('%s.%s', n.nspname, c.relname), (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM ONLY %I.%I',
-  n.nspname, c.relname), false, true, '')))[1]::text::bigint
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY 1"
-diff <(psql -XAt -d acme.planapulse.app -c "$counts") <(psql -XAt -d restored -c "$counts")
-echo "the restored database has the same rows in each of its $(psql -XAt -d restored -c "$counts" | wc -l) tables"
+same_rows restored
+dropdb restored
+echo "the restored database has the same rows in each of its $(psql -XAt -d acme.planapulse.app -c "$counts" | wc -l) tables"
+
+say "What there is, and whether the newest of each is whole: read back to its end, hashes and rows compared"
+export PLANA_JOBS__STORE__BACKUPS__URL=$store
+run restore-from-sos list '*.planapulse.app' --long
+run restore-from-sos check --latest '*.planapulse.app' --area pg
+
+say "Restore with one command: a tenant beside itself, by a role that is no superuser, its rows counted again"
+psql -Xq -c "CREATE ROLE plana_restore LOGIN CREATEDB IN ROLE plana"
+PGUSER=plana_restore run restore-from-sos restore acme.planapulse.app --into acme_copy
+same_rows acme_copy
+
+say "Somebody breaks the tenant; it comes back in its place, and the broken one is kept"
+psql -Xq -d acme.planapulse.app -c "DELETE FROM mail_message"
+PGUSER=plana_restore run restore-from-sos restore acme.planapulse.app --replace
+same_rows acme_copy
+psql -XAt -c "SELECT datname || CASE WHEN datallowconn THEN '' ELSE ' (nobody may connect)' END FROM pg_database WHERE datname LIKE 'acme%' ORDER BY 1"
 
 say "Run it again: whatever has a fresh backup is left alone"
-run pg-dump-to-sos --store "$store" --missing-within 12h --exclude restored
+run pg-dump-to-sos --store "$store" --missing-within 12h --exclude acme_copy
 say "Done. Server and store are removed again."

@@ -10,11 +10,14 @@ fn readme() -> String {
 
 #[test]
 fn it_shows_each_jobs_help() {
-    let mut command = pg_dump_to_sos::Args::command().term_width(100);
-    let help = command.render_help().to_string();
-    let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    let (about, options) = help.split_once("\n\n").expect("a summary and the rest");
-    assert!(readme().contains(options.trim_end()), "the README's block under pg-dump-to-sos should read (after {about:?}):\n\n{options}");
+    for mut command in [pg_dump_to_sos::Args::command(), restore_from_sos::Args::command()] {
+        command = command.term_width(100);
+        let help = command.render_help().to_string();
+        let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        let (about, options) = help.split_once("\n\n").expect("a summary and the rest");
+        let name = command.get_name();
+        assert!(readme().contains(options.trim_end()), "the README's block under {name} should read (after {about:?}):\n\n{options}");
+    }
 }
 
 #[test]

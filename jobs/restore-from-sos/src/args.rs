@@ -1,0 +1,194 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use plana_config::Override;
+use plana_harness::{CommonArgs, VERSION, help_footer};
+use plana_plan::{Area, SetKey, moment::Moment, select::NamePattern};
+
+/// The job's name.
+pub const JOB: &str = "restore-from-sos";
+
+const EXAMPLES: &str = "
+  restore-from-sos list                               what there is, newest first
+  restore-from-sos list 'acme.*' --long               with rows, and how each was verified
+  restore-from-sos check --latest '*'                 is the newest set of each name whole?
+  restore-from-sos restore acme.planapulse.app --into acme_copy
+                                                      beside what is there
+  restore-from-sos restore acme.planapulse.app --at '2026-11-22 18:00' --replace
+                                                      in its place; the old one is kept under another name
+  restore-from-sos drill --sample 5                   prove five more, those whose proof is the oldest
+  restore-from-sos fetch pg/acme.planapulse.app/20261123T031500Z.pro.1a2b3c4d --to /srv/rescue
+                                                      the files, for pg_restore by hand";
+
+/// List, check, fetch and restore backups
+///
+/// A set counts when its payload and its manifest are both listed. Its bytes are believed when they have the hashes that the
+/// manifest names, a restored database when its rows were counted again. A restore goes into a fresh database under a
+/// temporary name, which no application finds, and takes its name at the very end.
+#[derive(Debug, Clone, Parser)]
+#[command(name = JOB, version = VERSION, after_help = help_footer(EXAMPLES), subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What all jobs take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// Where backups are: s3://bucket/prefix or file:///directory
+    #[arg(long, value_name = "URL", global = true, help_heading = "The store")]
+    pub store: Option<String>,
+
+    /// The file with the age private key, where payloads are encrypted
+    #[arg(long, value_name = "FILE", global = true, help_heading = "The store")]
+    pub identity: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// List sets, newest first
+    List(ListArgs),
+    /// Show what a set's manifest says
+    Show {
+        /// The set: area/name/stamp.label.id
+        #[arg(value_name = "SET")]
+        set: SetKey,
+    },
+    /// Read sets back to their ends and compare everything with their manifests; nothing touches the disk
+    Check(CheckArgs),
+    /// Copy a set's files into a directory, verified as they are written; goes on where an earlier attempt was cut
+    Fetch {
+        /// The set: area/name/stamp.label.id
+        #[arg(value_name = "SET")]
+        set: SetKey,
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Restore a database
+    Restore(RestoreArgs),
+    /// Prove that backups restore: into scratch databases that are compared and dropped, the least recently proven first
+    Drill(DrillArgs),
+}
+
+/// What is proven, and where.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DrillArgs {
+    /// At most so many databases
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+    /// Only this name, or what this glob means
+    #[arg(long, value_name = "NAME-OR-GLOB")]
+    pub only: Option<NamePattern>,
+    /// The server to restore on, without a password: not the one that is backed up [default: restore.scratch_dsn]
+    #[arg(long, value_name = "DSN")]
+    pub scratch_dsn: Option<String>,
+    /// How many at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// Restore as a superuser all the same: the dumps' own functions then run as one
+    #[arg(long)]
+    pub as_superuser: bool,
+}
+
+/// Which sets are listed.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ListArgs {
+    /// Only this name, or what this glob means
+    #[arg(value_name = "NAME-OR-GLOB")]
+    pub name: Option<NamePattern>,
+    /// Only this area (repeatable): pg, filestore, globals, insurance-pg, insurance-filestore, partition
+    #[arg(long, value_name = "AREA")]
+    pub area: Vec<Area>,
+    /// Only the newest of each name at this time, such as '2026-11-23 03:15' (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Moment>,
+    /// Incomplete sets too, marked
+    #[arg(long)]
+    pub all: bool,
+    /// With rows, and how each was verified: reads every manifest
+    #[arg(long)]
+    pub long: bool,
+}
+
+/// Which sets are checked.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CheckArgs {
+    /// The sets: area/name/stamp.label.id
+    #[arg(value_name = "SET", required_unless_present = "latest")]
+    pub sets: Vec<SetKey>,
+    /// The newest set of each of these names (repeatable)
+    #[arg(long, value_name = "NAME-OR-GLOB")]
+    pub latest: Vec<NamePattern>,
+    /// Where --latest looks (repeatable) [default: pg, globals]
+    #[arg(long, value_name = "AREA")]
+    pub area: Vec<Area>,
+    /// How many at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+}
+
+/// What is restored, and whereto.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RestoreArgs {
+    /// The database's name as it was dumped, or a set: area/name/stamp.label.id
+    #[arg(value_name = "NAME-OR-SET")]
+    pub what: String,
+    /// The newest set at this time, such as '2026-11-23 03:15' (UTC) [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Moment>,
+    /// The area: pg or insurance-pg
+    #[arg(long, value_name = "AREA", default_value_t = Area::Pg)]
+    pub area: Area,
+    /// The new database's name [default: the name that was dumped]
+    #[arg(long, value_name = "DATABASE")]
+    pub into: Option<String>,
+    /// Take the place of the database of that name, which is kept under another name
+    #[arg(long)]
+    pub replace: bool,
+    /// How the server is reached, without a password [default: postgres.dsn, or libpq's environment]
+    #[arg(long, value_name = "DSN")]
+    pub dsn: Option<String>,
+    /// Jobs of pg_restore; more than one needs a spool directory [default: restore.jobs, 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
+    /// Where the archive is unpacked for a parallel restore; without room there it is streamed [default: restore.spool_dir;
+    /// without one it is streamed]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// All objects belong to the restoring role
+    #[arg(long)]
+    pub no_owner: bool,
+    /// No grants
+    #[arg(long)]
+    pub no_privileges: bool,
+    /// Restore as this role (pg_restore --role)
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Only this table, as SCHEMA.TABLE (repeatable)
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub table: Vec<String>,
+    /// Run this command before the database takes its name, with PGDATABASE set to it; if it fails, so does the restore
+    #[arg(long, value_name = "COMMAND")]
+    pub hook: Option<String>,
+    /// Restore as a superuser all the same: the dump's own functions then run as one
+    #[arg(long)]
+    pub as_superuser: bool,
+    /// You have this key, without which parts of the database are unreadable (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub key_at_hand: Vec<String>,
+    /// Leave the unfinished database when the restore fails, for a look
+    #[arg(long)]
+    pub keep_failed: bool,
+}
+
+impl Args {
+    /// What the flags say over the configuration.
+    pub fn overrides(&self) -> Vec<Override> {
+        self.store.iter().map(|url| Override::new("--store", "store.backups.url", url.clone())).collect()
+    }
+}

@@ -1,0 +1,34 @@
+//! The way back: lists, checks, fetches and restores what the other jobs stored.
+
+mod args;
+mod check;
+mod drill;
+mod error;
+mod fetch;
+mod list;
+mod restore;
+mod source;
+
+use std::process::ExitCode;
+
+pub use args::{Args, Command, JOB};
+use plana_harness::Harness;
+
+/// Does what the command line says.
+pub fn run(args: Args) -> ExitCode {
+    let harness = Harness::new(JOB, &args.common).overrides(args.overrides());
+    // Only drills are a schedule's work; the rest is a person's.
+    let harness = match &args.command {
+        Command::Drill(drill) if drill.only.is_none() => harness,
+        _ => harness.by_hand(),
+    };
+    let identity = args.identity.clone();
+    match args.command {
+        Command::List(list) => harness.answer(move |context| list::list(context, list.clone())),
+        Command::Show { set } => harness.answer(move |context| list::show(context, set.clone())),
+        Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
+        Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),
+        Command::Drill(drill) => harness.run(move |context| drill::drill(context, drill.clone(), identity.clone())),
+        Command::Restore(restore) => harness.run(move |context| restore::restore(context, restore.clone(), identity.clone())),
+    }
+}

@@ -1,0 +1,129 @@
+//! `restore`: a database back on a server.
+
+use std::{path::PathBuf, time::Instant};
+
+use plana_backup::setup;
+use plana_harness::{Context, Failure, ItemReport, Outcome};
+use plana_pg::{client::Program, restore::RestoreOptions, scratch::Admin, server::Server};
+use plana_plan::{SetKey, name::printable};
+use plana_restore::{DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, open_set, restore_database};
+
+use crate::{
+    JOB,
+    args::RestoreArgs,
+    error::{Refusal, failure},
+    source::Source,
+};
+
+/// Restores one database.
+///
+/// # Errors
+/// Whatever kept it from being restored.
+pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
+    let source = Source::open(&context, identity).await?;
+    let set = found(&context, &source, &args).await.map_err(failure)?;
+    let name = set.manifest.name.clone();
+    let began = Instant::now();
+    let report = match attempt(&context, &source, &args, &set).await {
+        Ok(report) => report,
+        Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &name, Outcome::Cancelled),
+        // Nothing was begun: the whole run ends with the guard rail's own code.
+        Err(error) if failure_is_early(&error) => return Err(failure(error)),
+        Err(error) => ItemReport::failed(set.key.area, &name, plana_harness::chain(&error)),
+    };
+    context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
+    Ok(())
+}
+
+fn failure_is_early(error: &Refusal) -> bool {
+    match error {
+        Refusal::Setup(_) => true,
+        Refusal::Restore(error) => error.is_guard_rail(),
+    }
+}
+
+async fn found(context: &Context, source: &Source, args: &RestoreArgs) -> Result<OpenSet, Refusal> {
+    let key = match args.what.parse::<SetKey>() {
+        Ok(key) => key,
+        Err(_) => {
+            let at = args.at.map(|at| at.instant());
+            find_set(&source.store, args.area, &args.what, at, context.now()).await?.key
+        }
+    };
+    Ok(open_set(&source.store, &key).await?)
+}
+
+async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
+    let config = context.config();
+    let dsn = args.dsn.as_deref().map(setup::shown_dsn).transpose()?;
+    let settings = setup::connection(config, context.env(), JOB, dsn.as_ref())?;
+    let server = setup::connect(config, &settings).await?;
+    refuse_superuser(&server, args.as_superuser)?;
+    let pg_restore = setup::find_client(config, context.env(), Program::PgRestore, &server).await?;
+    let admin = Admin::new(server);
+    let target = args.into.clone().unwrap_or_else(|| set.manifest.name.clone());
+    let options = RestoreOptions {
+        jobs: args.jobs.unwrap_or(config.restore.jobs),
+        no_owner: args.no_owner,
+        no_privileges: args.no_privileges,
+        role: args.role.clone(),
+        tables: tables(&args.table)?,
+        ..RestoreOptions::default()
+    };
+    let meter = ReadMeter::default();
+    let reading = source.reading(context, set, &meter);
+    let payload = &set.manifest.payload;
+    let database = set.manifest.database.as_ref();
+    let report = |outcome| {
+        ItemReport::new(set.key.area, &set.manifest.name, outcome)
+            .field("set", format!("{}.{}.{}", set.key.stamp, set.key.label, set.key.id))
+            .field("database", target.clone())
+            .sizes(payload.stored_bytes, payload.content_bytes)
+    };
+    if let Some(facts) = database.filter(|_| context.dry_run()) {
+        let missing = missing(facts, &admin, &[facts.owner.clone()].into()).await?;
+        return Ok(missing.into_iter().fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
+    }
+    let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
+    let purpose = if args.replace { Purpose::Replace(&target) } else { Purpose::Place(&target) };
+    let restored = restore_database(&DatabaseRestore {
+        reading,
+        admin: &admin,
+        pg_restore: &pg_restore.client,
+        options,
+        scratch_prefix: &config.dump.scratch_prefix,
+        spool: args.spool.as_deref().or(config.restore.spool_dir.as_deref()),
+        hook: args.hook.as_deref().or(config.restore.hook.as_deref()),
+        keep_failed: args.keep_failed,
+        keys_at_hand: &args.key_at_hand,
+        purpose,
+    })
+    .await?;
+    let Restored { kept_as, rows, tables, warnings, .. } = restored;
+    let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
+    Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
+}
+
+/// A dump holds functions, and some of them run while it is restored.
+pub fn refuse_superuser(server: &Server, meant: bool) -> Result<(), RestoreError> {
+    let facts = server.facts();
+    if !facts.is_superuser || meant {
+        return Ok(());
+    }
+    Err(RestoreError::Refused(format!(
+        "restore as role `{}`: it is a superuser, and functions of the dump that run while it is restored would be one too; use a role with \
+         LOGIN and CREATEDB that is a member of the owners' roles, or give --as-superuser for a dump that you trust",
+        printable(&facts.role)
+    )))
+}
+
+fn tables(texts: &[String]) -> Result<Vec<(String, String)>, RestoreError> {
+    let split = |text: &String| {
+        let (schema, table) = text.split_once('.').unwrap_or(("public", text));
+        let whole = !schema.is_empty() && !table.is_empty();
+        whole
+            .then(|| (schema.to_owned(), table.to_owned()))
+            .ok_or_else(|| RestoreError::Refused(format!("restore the table `{}`: write SCHEMA.TABLE", printable(text))))
+    };
+    texts.iter().map(split).collect()
+}

@@ -1,0 +1,97 @@
+//! Whether what was read is what the manifest says.
+
+use std::io::Read;
+
+use plana_pg::archive::{ArchiveReader, ArchiveSummary};
+use plana_plan::{
+    SetKey,
+    compare::{differences, summary},
+    manifest::{DatabaseFacts, Manifest},
+};
+
+use crate::{
+    error::RestoreError,
+    open::OpenSet,
+    read::{Reading, read_payload},
+};
+
+/// What a check has seen with its own eyes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Bytes of content.
+    pub content_bytes: u64,
+    /// Bytes as they are stored.
+    pub stored_bytes: u64,
+    /// Rows that were counted, of a database.
+    pub rows: Option<u64>,
+}
+
+/// How much content is asked for at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// Reads a set back to its end and compares hashes, sizes and rows with its manifest. Nothing touches the disk.
+///
+/// # Errors
+/// Whatever is not as it should be.
+pub async fn check_set(reading: Reading<'_>) -> Result<Checked, RestoreError> {
+    let set = reading.set;
+    let checked =
+        Checked { content_bytes: set.manifest.payload.content_bytes, stored_bytes: set.manifest.payload.stored_bytes, rows: None };
+    let proof = Proof::of(set);
+    let rows = read_payload(reading, move |content| proof.read(content, |_| Ok(()))).await?;
+    Ok(Checked { rows, ..checked })
+}
+
+/// What is proven of a content while it passes.
+pub(crate) struct Proof {
+    set: SetKey,
+    database: Option<DatabaseFacts>,
+}
+
+impl Proof {
+    pub(crate) fn of(set: &OpenSet) -> Self {
+        let Manifest { database, .. } = &set.manifest;
+        Proof { set: set.key.clone(), database: database.clone() }
+    }
+
+    /// Passes the content on, and gives the rows that were counted on the way, of a database.
+    pub(crate) fn read(
+        self,
+        content: &mut dyn Read,
+        mut pass: impl FnMut(&[u8]) -> Result<(), RestoreError>,
+    ) -> Result<Option<u64>, RestoreError> {
+        let mut archive = self.database.is_some().then(ArchiveReader::new);
+        let damaged = |reason| RestoreError::Archive { set: self.set.to_string(), reason };
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let read = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(crate::read::of_io(&self.set, error)),
+            };
+            if let Some(archive) = &mut archive {
+                archive.feed(&buffer[..read]).map_err(damaged)?;
+            }
+            pass(&buffer[..read])?;
+        }
+        let Some((archive, facts)) = archive.zip(self.database.as_ref()) else { return Ok(None) };
+        let found = archive.finish().map_err(damaged)?;
+        compare(&self.set, facts, &found)?;
+        Ok(Some(found.rows))
+    }
+}
+
+/// Whether an archive holds what the manifest says.
+fn compare(set: &SetKey, facts: &DatabaseFacts, found: &ArchiveSummary) -> Result<(), RestoreError> {
+    let differs = |what: String| Err(RestoreError::Mismatch { set: set.to_string(), what });
+    let tables = found.tables.iter().map(|table| (&*table.schema, &*table.table, table.rows));
+    let tables = differences(&facts.tables, tables);
+    if !tables.is_empty() {
+        return differs(format!("its archive does not hold the rows that its manifest names: {}", summary(&tables)));
+    }
+    if facts.large_objects != found.large_objects {
+        return differs("its archive does not hold the large objects that its manifest names".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! One database, from a set to its place on a server.
+//!
+//! It is restored under a short random name that no application looks for, with CONNECT revoked and another owner, and takes
+//! its own name at the very end: whatever fails before leaves what was there as it was.
+
+mod load;
+mod place;
+mod ready;
+
+use std::path::Path;
+
+use plana_pg::{
+    client::Installed,
+    restore::RestoreOptions,
+    scratch::{Admin, grants_create, scratch_name},
+};
+use plana_plan::manifest::DatabaseFacts;
+
+use crate::{error::RestoreError, hook::run_hook, read::Reading};
+use ready::Owners;
+pub use ready::missing;
+
+/// What is restored, from where, and whereto.
+pub struct DatabaseRestore<'a> {
+    /// The set and how it is read.
+    pub reading: Reading<'a>,
+    /// The server, and our rights on it.
+    pub admin: &'a Admin,
+    /// The chosen pg_restore.
+    pub pg_restore: &'a Installed,
+    /// How it is run.
+    pub options: RestoreOptions,
+    /// What the names of unfinished databases begin with.
+    pub scratch_prefix: &'a str,
+    /// Where an archive is unpacked for a parallel restore.
+    pub spool: Option<&'a Path>,
+    /// A command that is run before the database takes its name.
+    pub hook: Option<&'a str>,
+    /// Leave the unfinished database when the restore fails.
+    pub keep_failed: bool,
+    /// The keys, without which parts of a database are unreadable, that the operator has.
+    pub keys_at_hand: &'a [String],
+    /// What becomes of the restored database.
+    pub purpose: Purpose<'a>,
+}
+
+/// What becomes of a restored database.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// It takes this name, which must be free.
+    Place(&'a str),
+    /// It takes this name; the database that has it is kept under another.
+    Replace(&'a str),
+    /// It is dropped again: only the proof counts.
+    Drill,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The name under which it stands; `None` after a drill.
+    pub database: Option<String>,
+    /// The name under which the replaced one is kept.
+    pub kept_as: Option<String>,
+    /// Rows that were counted in it, table by table.
+    pub rows: u64,
+    /// Tables that were compared.
+    pub tables: usize,
+    /// What deserves attention.
+    pub warnings: Vec<String>,
+}
+
+/// Restores one database, proves it, and puts it in its place.
+///
+/// # Errors
+/// Whatever failed first; nothing was put in place then.
+pub async fn restore_database(restore: &DatabaseRestore<'_>) -> Result<Restored, RestoreError> {
+    let set = restore.reading.set;
+    let Some(facts) = &set.manifest.database else {
+        return Err(RestoreError::Refused(format!("restore {}: it is no dump of a database; use `fetch`", set.key)));
+    };
+    let owners = ready::check(restore, facts).await?;
+    let random = getrandom::u32().map_err(|error| RestoreError::Internal(format!("no random number can be had: {error}")))?;
+    let scratch = scratch_name(restore.scratch_prefix, random);
+    restore.admin.create_database(&scratch, &load::new_database(facts)).await?;
+    tracing::info!(database = scratch, "restoring {}", set.key);
+    let restored = fill(restore, facts, &owners, &scratch).await;
+    match (&restored, restore.purpose) {
+        (Ok(_), Purpose::Place(_) | Purpose::Replace(_)) => {}
+        (Err(_), _) if restore.keep_failed => {
+            tracing::warn!(database = scratch, "the unfinished database is left for a look; drop it when you are done");
+        }
+        _ => discard(restore, &scratch).await,
+    }
+    restored
+}
+
+async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, owners: &Owners, scratch: &str) -> Result<Restored, RestoreError> {
+    let work = async {
+        restore.admin.allow_in_public(scratch, &owners.roles, true).await?;
+        let warnings = load::load(restore, scratch).await?;
+        let borrowed = owners.roles.iter().filter(|role| !grants_create(&owners.public_acl, role)).cloned().collect();
+        restore.admin.allow_in_public(scratch, &borrowed, false).await?;
+        let (rows, tables) = load::prove(restore, facts, scratch).await?;
+        tracing::info!(rows, tables, "every table has the rows that the manifest names");
+        restore.admin.analyze(scratch).await?;
+        if let Some(command) = restore.hook {
+            run_hook(command, restore.admin.server(), scratch).await?;
+        }
+        Ok((rows, tables, warnings))
+    };
+    let worked = restore.reading.cancel.run_until_cancelled(work).await;
+    let (rows, tables, mut warnings) = worked.unwrap_or(Err(RestoreError::Cancelled))?;
+    // From here on a signal is too late: the steps are short, and each leaves either the old database or the new one whole.
+    let placed = place::place(restore, facts, scratch, &mut warnings).await?;
+    Ok(Restored { database: placed.database, kept_as: placed.kept_as, rows, tables, warnings })
+}
+
+/// Drops what is not wanted; what cannot be dropped is named, and no dump ever takes it.
+async fn discard(restore: &DatabaseRestore<'_>, scratch: &str) {
+    if let Err(error) = restore.admin.drop_database(scratch, restore.scratch_prefix).await {
+        tracing::warn!(database = scratch, "an unfinished database stays behind: failed to {error}");
+    }
+}

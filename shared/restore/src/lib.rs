@@ -1,0 +1,23 @@
+//! The way back: finding sets, checking, fetching and restoring them.
+//!
+//! Nothing that comes out of a store is trusted. A set counts when payload and manifest are both listed; its bytes count when
+//! they have the hashes that the manifest names; its rows when they were counted again. An object that was written over is
+//! read in the version that the manifest means, where the bucket keeps versions.
+
+pub mod catalog;
+pub mod check;
+pub mod database;
+pub mod error;
+pub mod fetch;
+mod hook;
+pub mod open;
+pub mod read;
+mod space;
+
+pub use catalog::{Group, Wanted, find_set, groups};
+pub use check::{Checked, check_set};
+pub use database::{DatabaseRestore, Purpose, Restored, missing, restore_database};
+pub use error::RestoreError;
+pub use fetch::fetch_set;
+pub use open::{OpenSet, open_set};
+pub use read::{Memory, ReadMeter, Reading};

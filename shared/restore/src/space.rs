@@ -1,0 +1,9 @@
+//! Room on a disk.
+
+use std::path::Path;
+
+/// Bytes that this user may still write below a directory; `None` where the system does not tell.
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(directory).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
