@@ -27,39 +27,38 @@ const SLOW: &str = "
     CREATE TABLE a (id int CHECK (public.slow())); INSERT INTO a VALUES (1);
     CREATE TABLE b (id int CHECK (public.slow())); INSERT INTO b VALUES (1)";
 
+fn terminate(cluster: &PgCluster, database: &str) {
+    let kill = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}' AND query LIKE 'COPY %'");
+    cluster.psql("postgres", &kill).expect("its end");
+}
+
 #[tokio::test]
 async fn a_terminated_backend_is_a_failure() {
     for major in PgMajor::ALL {
         let cluster = PgCluster::shared(major);
-        let archive = archive(cluster, &made(cluster, WIDE)).await;
-        let length = archive.as_file().metadata().expect("its size").len();
-        for jobs in [1, 2] {
-            let name = target(cluster);
-            let kill = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE 'C%'");
-            let at_work =
-                format!("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{name}' AND state = 'active' AND query LIKE 'C%'");
-            let is_at_work = || cluster.psql("postgres", &at_work).expect("an answer") == "t";
-            let options = RestoreOptions { jobs, ..RestoreOptions::default() };
-            let error = if jobs == 1 {
-                let mut child = start_with(cluster, &superuser(cluster, &name), ArchiveSource::Stream, &options).await;
-                let mut stdin = child.take_stdin().expect("its input");
-                let mut file = File::open(archive.path()).expect("the archive");
-                let half = tokio::task::spawn_blocking(move || {
-                    std::io::copy(&mut file.by_ref().take(length / 4), &mut stdin).map(|_| (file, stdin))
-                });
-                let (mut file, mut stdin) = half.await.expect("a writer").expect("its first half");
-                until("it restores", is_at_work).await;
-                cluster.psql("postgres", &kill).expect("its end");
-                tokio::task::spawn_blocking(move || std::io::copy(&mut file, &mut stdin)).await.expect("a writer").ok();
-                child.wait().await.expect_err("a failure")
-            } else {
-                let mut child = start_with(cluster, &superuser(cluster, &name), ArchiveSource::File(archive.path()), &options).await;
-                until("it restores", is_at_work).await;
-                cluster.psql("postgres", &kill).expect("its end");
-                child.wait().await.expect_err("a failure")
-            };
-            assert_eq!(error.failure, RestoreFailure::Connection(ConnectionFailure::Lost), "PostgreSQL {major}, {jobs} jobs: {error}");
-        }
+        // While rows come in, and while they are at work on the server.
+        let (wide, slow) = (archive(cluster, &made(cluster, WIDE)).await, archive(cluster, &made(cluster, SLOW)).await);
+        let quarter = wide.as_file().metadata().expect("its size").len() / 4;
+        let name = target(cluster);
+        let mut child = start_with(cluster, &superuser(cluster, &name), ArchiveSource::Stream, &RestoreOptions::default()).await;
+        let mut stdin = child.take_stdin().expect("its input");
+        let mut file = wide.reopen().expect("the archive");
+        let head = tokio::task::spawn_blocking(move || std::io::copy(&mut (&file).take(quarter), &mut stdin).map(|_| (file, stdin)));
+        (file, stdin) = head.await.expect("a writer").expect("the head");
+        let copies = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE 'COPY %'");
+        until("it restores", || cluster.psql("postgres", &copies).expect("a count") == "1").await;
+        terminate(cluster, &name);
+        tokio::task::spawn_blocking(move || std::io::copy(&mut file, &mut stdin)).await.expect("a writer").expect_err("nobody reads");
+        let error = child.wait().await.expect_err("a failure");
+        assert_eq!(error.failure, RestoreFailure::Connection(ConnectionFailure::Lost), "PostgreSQL {major}: {error}");
+
+        let name = target(cluster);
+        let options = RestoreOptions { jobs: 2, ..RestoreOptions::default() };
+        let mut child = start_with(cluster, &superuser(cluster, &name), ArchiveSource::File(slow.path()), &options).await;
+        busy(cluster, &name, 2).await;
+        terminate(cluster, &name);
+        let error = child.wait().await.expect_err("a failure");
+        assert_eq!(error.failure, RestoreFailure::Connection(ConnectionFailure::Lost), "PostgreSQL {major}: {error}");
     }
 }
 
