@@ -107,5 +107,10 @@ async fn find_client(context: &Context, program: Program, server: &Server) -> Re
 
 /// A database as the plan sees it.
 pub fn candidate(database: &DatabaseInfo) -> Candidate {
-    Candidate { name: database.name.clone(), owner: database.owner.clone(), size_bytes: database.size_bytes }
+    Candidate {
+        name: database.name.clone(),
+        owner: database.owner.clone(),
+        size_bytes: database.size_bytes,
+        accepts_connections: database.allow_connections,
+    }
 }

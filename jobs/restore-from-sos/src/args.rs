@@ -169,8 +169,8 @@ pub struct RestoreArgs {
     /// Restore as this role (pg_restore --role)
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
-    /// Only this table, as SCHEMA.TABLE (repeatable)
-    #[arg(long, value_name = "SCHEMA.TABLE")]
+    /// Only this table, as SCHEMA.TABLE (repeatable), into a database of its own: give --into
+    #[arg(long, value_name = "SCHEMA.TABLE", requires = "into", conflicts_with = "replace")]
     pub table: Vec<String>,
     /// Run this command before the database takes its name, with PGDATABASE set to it; if it fails, so does the restore
     #[arg(long, value_name = "COMMAND")]

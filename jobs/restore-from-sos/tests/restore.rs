@@ -106,6 +106,10 @@ fn one_table_alone() {
     let site = Site::new(PgMajor::V16);
     let done = site.job(&["restore", TENANT, "--into", "table_only", "--table", "public.account_move"]).run().unwrap().expect_code(0);
     assert_eq!((&json(&done)["items"][0]["rows"], &json(&done)["items"][0]["tables"]), (&5000.into(), &1.into()));
+    // A database of one table never takes the place of a whole one.
+    for whole in [vec!["--replace", "--into", TENANT], vec![]] {
+        site.job(&["restore", TENANT, "--table", "public.account_move"]).args(whole).run().unwrap().expect_code(2);
+    }
     let tables = "SELECT string_agg(relname, ',') FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace";
     assert_eq!(site.cluster.psql("table_only", tables).unwrap(), "account_move");
 }

@@ -15,6 +15,8 @@ pub struct Candidate {
     pub owner: String,
     /// Its size in bytes, where the role may see it.
     pub size_bytes: Option<u64>,
+    /// Whether anybody may connect to it.
+    pub accepts_connections: bool,
 }
 
 /// What decides about databases.
@@ -61,7 +63,9 @@ pub fn plan_dumps(databases: Vec<Candidate>, policy: &DumpPolicy<'_>) -> DumpPla
     let mut plan = DumpPlan { unmatched, ..DumpPlan::default() };
     for database in databases {
         let scratch = !policy.scratch_prefix.is_empty() && database.name.starts_with(policy.scratch_prefix);
-        if scratch || is_kept(&database.name) || policy.exclude.iter().any(|pattern| pattern.matches(&database.name)) {
+        // One that somebody has opened again is in use: it is dumped like any other.
+        let kept = is_kept(&database.name) && !database.accepts_connections;
+        if scratch || kept || policy.exclude.iter().any(|pattern| pattern.matches(&database.name)) {
             plan.left_out.push(database.name);
         } else if policy.selection.takes(&database.name) {
             let classified = decide(&database.name, &database.owner, policy.rules, policy.tiers, policy.labels);
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
 
     fn database(name: &str, size_bytes: impl Into<Option<u64>>) -> Candidate {
-        Candidate { name: name.to_owned(), owner: "plana".to_owned(), size_bytes: size_bytes.into() }
+        Candidate { name: name.to_owned(), owner: "plana".to_owned(), size_bytes: size_bytes.into(), accepts_connections: !is_kept(name) }
     }
 
     fn plan(selection: &Selection, exclude: &[NamePattern]) -> DumpPlan {
@@ -105,6 +109,14 @@ mod tests {
 
     fn names(plan: &DumpPlan) -> Vec<&str> {
         plan.dumps.iter().map(|d| d.database.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_kept_database_that_is_open_again_is_dumped() {
+        let open = Candidate { accepts_connections: true, ..database("big_kept_20261124T031500Z", 7) };
+        let selection = Selection::default();
+        let policy = DumpPolicy { selection: &selection, exclude: &[], scratch_prefix: "", rules: &[], tiers: &Tiers::new(), labels: &[] };
+        assert_eq!(names(&plan_dumps(vec![open], &policy)), ["big_kept_20261124T031500Z"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use plana_pg::archive::{ArchiveReader, ArchiveSummary};
 use plana_plan::{
-    SetKey,
+    Area, SetKey,
     compare::{differences, summary},
     manifest::{DatabaseFacts, Manifest},
 };
@@ -54,12 +54,23 @@ impl Proof {
         Proof { set: set.key.clone(), database: database.clone() }
     }
 
+    /// Whether there is something to compare a dump with: a manifest that leaves it out would prove nothing and look like proof.
+    fn is_possible(&self) -> Result<(), RestoreError> {
+        let is_dump = matches!(self.set.area, Area::Pg | Area::InsurancePg | Area::Partition);
+        if !is_dump || self.database.is_some() {
+            return Ok(());
+        }
+        let what = "its manifest does not say what its dump holds".to_owned();
+        Err(RestoreError::Mismatch { set: self.set.to_string(), what })
+    }
+
     /// Passes the content on, and gives the rows that were counted on the way, of a database.
     pub(crate) fn read(
         self,
         content: &mut dyn Read,
         mut pass: impl FnMut(&[u8]) -> Result<(), RestoreError>,
     ) -> Result<Option<u64>, RestoreError> {
+        self.is_possible()?;
         let mut archive = self.database.is_some().then(ArchiveReader::new);
         let damaged = |reason| RestoreError::Archive { set: self.set.to_string(), reason };
         let mut buffer = vec![0; READ_BYTES];
