@@ -142,7 +142,11 @@ pub async fn connect(config: &Config, settings: &ConnectionSettings) -> Result<S
 /// When none does.
 pub async fn find_client(config: &Config, env: &Environment, program: Program, server: &Server) -> Result<Chosen, SetupError> {
     let installed = client::find(program, &config.postgres.bin_dirs, env.get("PATH")).await;
-    Ok(client::choose(program, server.facts().version, &installed)?)
+    let mut chosen = client::choose(program, server.facts().version, &installed)?;
+    if program == Program::PgDump {
+        chosen.client = chosen.client.with_large_writes(env.get("PATH")).await;
+    }
+    Ok(chosen)
 }
 
 /// To whom payloads are encrypted.

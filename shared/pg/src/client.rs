@@ -51,6 +51,27 @@ pub struct Installed {
     pub version: PgVersion,
     /// Its version as it prints it.
     pub version_text: String,
+    /// What starts it: [`Installed::with_large_writes`].
+    pub launcher: Option<PathBuf>,
+}
+
+/// How much is written at once by a program that a launcher started. Measured with pg_dump 15 and 1 GB: 0.7 s of a processor's
+/// time instead of 1.4; larger pieces gain nothing.
+pub(crate) const LARGE_WRITES: &str = "--output=256K";
+
+impl Installed {
+    /// The same program, started through GNU `stdbuf` where `path` has one that works: a C program writes into a pipe 4 KiB at a
+    /// time by itself, and each time a waiting reader is woken.
+    pub async fn with_large_writes(mut self, path: Option<&str>) -> Self {
+        let stdbuf = directories(path).map(|directory| directory.join("stdbuf")).find(|program| program.exists());
+        if let Some(stdbuf) = stdbuf {
+            match version_of(tokio::process::Command::new(&stdbuf).arg(LARGE_WRITES).arg(&self.path)).await {
+                Ok((_, text)) if text == self.version_text => self.launcher = Some(stdbuf),
+                other => tracing::debug!(launcher = %stdbuf.display(), ?other, "this launcher is left aside"),
+            }
+        }
+        self
+    }
 }
 
 /// The program to use.
@@ -97,8 +118,7 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every installed `program`, in the directories `bin_dirs` (one segment may be or hold `*`) and then in `path`.
 pub async fn find(program: Program, bin_dirs: &[String], path: Option<&str>) -> Vec<Installed> {
-    let from_path = path.into_iter().flat_map(|path| path.split(':')).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let directories: Vec<PathBuf> = bin_dirs.iter().flat_map(|pattern| expand(pattern)).chain(from_path).collect();
+    let directories: Vec<PathBuf> = bin_dirs.iter().flat_map(|pattern| expand(pattern)).chain(directories(path)).collect();
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for directory in directories {
@@ -108,12 +128,16 @@ pub async fn find(program: Program, bin_dirs: &[String], path: Option<&str>) -> 
         if real.file_name().is_some_and(|name| name == "pg_wrapper") || !seen.insert(real) {
             continue;
         }
-        match version_of(&path).await {
-            Ok((version, version_text)) => found.push(Installed { program, path, version, version_text }),
+        match version_of(&mut tokio::process::Command::new(&path)).await {
+            Ok((version, version_text)) => found.push(Installed { program, path, version, version_text, launcher: None }),
             Err(reason) => tracing::warn!(path = %path.display(), reason, "this program is left aside"),
         }
     }
     found
+}
+
+fn directories(path: Option<&str>) -> impl Iterator<Item = PathBuf> {
+    path.into_iter().flat_map(|path| path.split(':')).filter(|directory| !directory.is_empty()).map(PathBuf::from)
 }
 
 /// The directories that a pattern means, in the order of their names.
@@ -139,8 +163,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     directories
 }
 
-async fn version_of(path: &Path) -> Result<(PgVersion, String), String> {
-    let mut command = tokio::process::Command::new(path);
+async fn version_of(command: &mut tokio::process::Command) -> Result<(PgVersion, String), String> {
     command.arg("--version").stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(VERSION_TIMEOUT, command.output()).await.map_err(|_| "it does not tell its version".to_owned())?;
     let output = output.map_err(|error| error.to_string())?;

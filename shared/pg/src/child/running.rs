@@ -3,7 +3,10 @@
 use std::{ffi::OsString, fs::File, path::Path};
 
 use super::{Child, ChildCommand, Exit, FailureKind, Input, Process, ProgramError};
-use crate::{client::Installed, dsn::ConnectionSettings};
+use crate::{
+    client::{Installed, LARGE_WRITES},
+    dsn::ConnectionSettings,
+};
 
 /// How a program that succeeded ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +55,12 @@ impl<K: FailureKind> Running<K> {
             arguments.push(format!("--dbname={}", conninfo.join(" ")).into());
         }
         arguments.extend(file.into_iter().flat_map(|file| ["--".into(), file.into()]));
-        let command = ChildCommand { program: client.path.clone(), arguments, input, connection, nice };
+        let mut program = client.path.clone();
+        if let Some(launcher) = &client.launcher {
+            arguments.splice(..0, [LARGE_WRITES.into(), program.into()]);
+            program = launcher.clone();
+        }
+        let command = ChildCommand { program, arguments, input, connection, nice };
         let child = Child::start(command).await.map_err(|error| failed(error.to_string()))?;
         tracing::debug!(pid = child.pid(), program = %client.path.display(), what, doing = K::DOING, "child started");
         Ok(Running { child, what, user: settings.user().to_owned(), outcome: None })

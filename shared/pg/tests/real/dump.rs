@@ -1,9 +1,9 @@
 //! Dumps that succeed.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use plana_pg::{
-    client::Program,
+    client::{Installed, Program},
     dsn::{ConnectionSettings, Environment},
     dump::{DumpOptions, start_dump, start_globals},
 };
@@ -31,6 +31,44 @@ async fn a_dump_is_read_to_its_end_on_every_major() {
         assert_eq!((facts.rows, facts.tables[0].rows, facts.encoding.as_str()), (500, 500, "UTF8"));
         assert!(facts.server_version.starts_with(&major.number().to_string()) && facts.size_bytes > 1_000_000);
     }
+}
+
+#[tokio::test]
+async fn a_launcher_that_works_is_used_and_any_other_is_left_aside() {
+    let cluster = PgCluster::shared(PgMajor::V15);
+    let name = cluster.fresh_database("pieces").expect("a database");
+    cluster.psql(&name, FILL).expect("a table");
+    let settings = superuser(cluster, &name);
+    let plain = pg_dump(cluster).await;
+    let rows = async |client: &Installed| {
+        let mut dump = start_dump(client, client.version, &settings, &DumpOptions::default()).await.expect("a dump");
+        let summary = read(&mut dump).await.expect("a whole archive");
+        dump.wait().await.expect("status 0");
+        summary.rows
+    };
+    let large = plain.clone().with_large_writes(Some("/nowhere:/usr/bin")).await;
+    assert!(large.launcher.as_ref().is_some_and(|launcher| launcher.ends_with("stdbuf")), "{large:?}");
+    assert_eq!(rows(&large).await, 500);
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = |text: &str| {
+        let path = directory.path().join("stdbuf");
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    };
+    let log = directory.path().join("log");
+    script(&format!("#!/bin/sh\necho \"$1 ${{2##*/}} $3\" >> {}\nshift\nexec \"$@\"\n", log.display()));
+    let logging = plain.clone().with_large_writes(directory.path().to_str()).await;
+    assert_eq!(rows(&logging).await, 500);
+    let log = std::fs::read_to_string(log).expect("a log");
+    assert_eq!(log, "--output=256K pg_dump --version\n--output=256K pg_dump --format=custom\n");
+
+    for broken in ["#!/bin/sh\nexit 125\n", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.1.0'\n", "no program"] {
+        script(broken);
+        let left = plain.clone().with_large_writes(directory.path().to_str()).await;
+        assert_eq!(left, plain, "{broken}");
+    }
+    assert_eq!(plain.clone().with_large_writes(None).await, plain);
 }
 
 #[tokio::test]
