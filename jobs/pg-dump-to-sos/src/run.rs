@@ -6,7 +6,6 @@ use plana_harness::{Context, VERSION};
 use plana_pg::{
     client::{Installed, Program},
     dump::DumpOptions,
-    locks::AdvisoryLocks,
     server::{DatabaseInfo, Server},
 };
 use plana_plan::{dumps::Candidate, pgclient::Fit};
@@ -42,9 +41,7 @@ impl<'a> Run<'a> {
         let pg_dump = find_client(context, Program::PgDump, &server).await?;
         let pg_dumpall = find_client(context, Program::PgDumpAll, &server).await?;
         try_store(context, &store).await?;
-        // Advisory locks are seen within one database only: the same one for every job, whatever its DSN names.
-        let lock_database = server.settings().with_database(&config.postgres.maintenance_database);
-        let locks = AdvisoryLocks::connect(&lock_database, config.postgres.connect_timeout.0).await?;
+        let locks = setup::locks(config, &server).await?;
         let options = DumpOptions { lock_wait_timeout: config.dump.lock_wait_timeout.0, nice: config.dump.nice, ..DumpOptions::default() };
         Ok(Run {
             context,

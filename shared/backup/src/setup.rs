@@ -7,6 +7,7 @@ use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::
 use plana_pg::{
     client::{self, Chosen, ClientError, Program},
     dsn::{self, ConnectionSettings, DsnError},
+    locks::AdvisoryLocks,
     server::{Server, ServerError},
 };
 use plana_storage::{DynStore, OpenOptions, StoreError};
@@ -134,6 +135,15 @@ pub fn shown_dsn(text: &str) -> Result<Secret, SetupError> {
 /// When it does not, refuses us, or is a pooler.
 pub async fn connect(config: &Config, settings: &ConnectionSettings) -> Result<Server, SetupError> {
     Ok(Server::connect(settings, config.postgres.connect_timeout.0).await?)
+}
+
+/// Locks of items on the server. They are seen within one database only: the same one for every job, whatever its DSN names.
+///
+/// # Errors
+/// When the server does not let us in.
+pub async fn locks(config: &Config, server: &Server) -> Result<AdvisoryLocks, SetupError> {
+    let settings = server.settings().with_database(&config.postgres.maintenance_database);
+    Ok(AdvisoryLocks::connect(&settings, config.postgres.connect_timeout.0).await?)
 }
 
 /// The installed program that fits the server.

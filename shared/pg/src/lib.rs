@@ -17,4 +17,5 @@ pub mod scratch;
 pub mod server;
 mod session;
 mod sql;
+pub mod throwaway;
 pub mod tiers;

@@ -11,6 +11,7 @@ pub mod dumps;
 pub mod expiry;
 pub mod inventory;
 pub mod label;
+pub mod leftover;
 pub mod manifest;
 pub mod moment;
 pub mod name;

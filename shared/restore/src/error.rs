@@ -115,6 +115,9 @@ pub enum RestoreError {
     /// The run was cancelled.
     #[error("finish: the run was cancelled")]
     Cancelled,
+    /// The session that holds our locks is gone.
+    #[error("finish: the connection that holds the lock on the unfinished database was lost; look at the server's log, and run it again")]
+    LockLost,
     /// A file could not be written.
     #[error("write {}: {source}{}", .path.display(), full(.source))]
     File {

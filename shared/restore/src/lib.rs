@@ -13,6 +13,7 @@ mod hook;
 pub mod open;
 pub mod read;
 mod space;
+pub mod sweep;
 
 pub use catalog::{Group, Wanted, find_set, groups};
 pub use check::{Checked, check_set};
@@ -21,3 +22,5 @@ pub use error::RestoreError;
 pub use fetch::fetch_set;
 pub use open::{OpenSet, open_set};
 pub use read::{Memory, ReadMeter, Reading};
+pub use space::free_bytes;
+pub use sweep::sweep_scratch;
