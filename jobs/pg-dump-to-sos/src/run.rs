@@ -1,6 +1,6 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use plana_backup::{ItemLocks, Origin, SetupError, Target, setup};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
@@ -25,9 +25,6 @@ pub struct Run<'a> {
     pub locks: Box<dyn ItemLocks>,
     pub missing_within: Option<TimeDelta>,
 }
-
-/// The store's clock and ours may differ by this much before it is said.
-pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
 impl<'a> Run<'a> {
     /// Opens the server and the store, and finds the programs: everything without which no item could succeed.
@@ -74,9 +71,8 @@ impl<'a> Run<'a> {
 /// Asks the store now, instead of failing for each of a thousand databases later.
 async fn try_store(context: &Context, store: &DynStore) -> Result<(), SetupError> {
     // A directory has neither clock nor keys of its own.
-    let Some(theirs) = store.server_time().await? else { return Ok(()) };
-    let apart = (theirs - Utc::now()).abs();
-    if apart > CLOCK_TOLERANCE {
+    let Some(apart) = setup::clock_difference(store).await? else { return Ok(()) };
+    if apart > setup::CLOCK_TOLERANCE {
         context.report().warn(format!(
             "this host's clock and the store's differ by {} s: backups are stamped by this host's; correct it (chronyc tracking)",
             apart.num_seconds()

@@ -13,6 +13,7 @@ pub const JOB: &str = "restore-from-sos";
 const EXAMPLES: &str = "
   restore-from-sos list                               what there is, newest first
   restore-from-sos list 'acme.*' --long               with rows, and how each was verified
+  restore-from-sos check                              could a restore begin? changes nothing
   restore-from-sos check --latest '*'                 is the newest set of each name whole?
   restore-from-sos restore acme.planapulse.app --into acme_copy
                                                       beside what is there
@@ -58,7 +59,8 @@ pub enum Command {
         #[arg(value_name = "SET")]
         set: SetKey,
     },
-    /// Read sets back to their ends and compare everything with their manifests; nothing touches the disk
+    /// Read sets back to their ends and compare everything with their manifests; nothing touches the disk. Without sets: test
+    /// configuration, store, rights, clock, server and role, and where drills would restore
     Check(CheckArgs),
     /// Copy a set's files into a directory, verified as they are written; goes on where an earlier attempt was cut
     Fetch {
@@ -119,7 +121,7 @@ pub struct ListArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct CheckArgs {
     /// The sets: area/name/stamp.label.id
-    #[arg(value_name = "SET", required_unless_present = "latest")]
+    #[arg(value_name = "SET")]
     pub sets: Vec<SetKey>,
     /// The newest set of each of these names (repeatable)
     #[arg(long, value_name = "NAME-OR-GLOB")]

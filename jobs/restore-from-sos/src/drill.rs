@@ -22,6 +22,7 @@ use crate::{
     source::Source,
 };
 use place::{Means, Place};
+pub use place::servers;
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;

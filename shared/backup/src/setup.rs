@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{TimeDelta, Utc};
 use plana_archive::{Recipients, RecipientsError};
 use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::Encryption};
 use plana_pg::{
@@ -106,6 +107,17 @@ impl SetupError {
 pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
     let access = config.store_credentials(StoreName::Backups, env)?;
     Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
+}
+
+/// The store's clock and ours may differ by this much before it is said.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// How far this host's clock and the store's are apart; `None` for a store without one.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn clock_difference(store: &DynStore) -> Result<Option<TimeDelta>, SetupError> {
+    Ok(store.server_time().await?.map(|theirs| (theirs - Utc::now()).abs()))
 }
 
 /// How the server is reached, by the configuration or, over it, by a connection string of the command line.

@@ -45,6 +45,14 @@ const SOCKET_PATH_BYTES: usize = 107;
 const START_LIMIT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Whether a server could run as that user here.
+///
+/// # Errors
+/// When there is no such user, or it is root.
+pub fn check_user(user: &str) -> Result<(), ThrowawayError> {
+    account::to_run_as(user).map(drop)
+}
+
 /// How a server of our own is made.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrowawayOptions<'a> {
