@@ -73,6 +73,8 @@ pub enum Command {
     },
     /// Restore a database
     Restore(RestoreArgs),
+    /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
+    RestoreGlobals(GlobalsArgs),
     /// Prove that backups restore: into scratch databases that are compared and dropped, the least recently proven first
     Drill(DrillArgs),
 }
@@ -132,6 +134,20 @@ pub struct CheckArgs {
     /// How many at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub jobs: u32,
+}
+
+/// Which globals are restored, and where.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct GlobalsArgs {
+    /// The name of the globals, or a set: globals/name/stamp.label.id [default: dump.cluster_name]
+    #[arg(value_name = "NAME-OR-SET")]
+    pub what: Option<String>,
+    /// The newest set at this time, such as '2026-11-23 03:15' (UTC) [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Moment>,
+    /// How the server is reached, without a password [default: postgres.dsn, or libpq's environment]
+    #[arg(long, value_name = "DSN")]
+    pub dsn: Option<String>,
 }
 
 /// What is restored, and whereto.

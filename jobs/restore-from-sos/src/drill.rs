@@ -21,8 +21,8 @@ use crate::{
     error::{Refusal, failure},
     source::Source,
 };
-use place::{Means, Place};
 pub use place::servers;
+use place::{Means, Place};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;

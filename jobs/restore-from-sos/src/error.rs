@@ -26,6 +26,14 @@ impl From<StoreError> for Refusal {
     }
 }
 
+/// Whether nothing was begun: then the whole run ends, with the exit code that says why.
+pub fn is_early(error: &Refusal) -> bool {
+    match error {
+        Refusal::Setup(_) | Refusal::Throwaway(_) => true,
+        Refusal::Restore(error) => error.is_guard_rail(),
+    }
+}
+
 /// What ended the run, as the harness tells it.
 pub fn failure(error: Refusal) -> Failure {
     let exit = match &error {

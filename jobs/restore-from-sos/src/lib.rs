@@ -5,6 +5,7 @@ mod check;
 mod drill;
 mod error;
 mod fetch;
+mod globals;
 mod list;
 mod preflight;
 mod restore;
@@ -33,6 +34,9 @@ pub fn run(args: Args) -> ExitCode {
         Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
         Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),
         Command::Drill(drill) => harness.run(move |context| drill::drill(context, drill.clone(), identity.clone())),
+        Command::RestoreGlobals(globals) => {
+            harness.run(move |context| globals::restore_globals(context, globals.clone(), identity.clone()))
+        }
         Command::Restore(restore) => harness.run(move |context| restore::restore(context, restore.clone(), identity.clone())),
     }
 }

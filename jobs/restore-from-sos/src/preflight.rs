@@ -77,7 +77,8 @@ fn private_keys(context: &Context, identity: Option<std::path::PathBuf>) -> Chec
 /// Whether somebody says which server it is.
 fn is_named(context: &Context) -> bool {
     let env = context.env();
-    !matches!(context.config().postgres_dsn(env), Ok(None)) || ["PGHOST", "PGHOSTADDR", "PGSERVICE"].iter().any(|name| env.get(name).is_some())
+    !matches!(context.config().postgres_dsn(env), Ok(None))
+        || ["PGHOST", "PGHOSTADDR", "PGSERVICE"].iter().any(|name| env.get(name).is_some())
 }
 
 async fn server(context: &Context) -> Result<Server, SetupError> {
@@ -148,8 +149,10 @@ async fn storage(store: &DynStore) -> Vec<CheckLine> {
         let found = "the key may not list versions: an object that was written over would be lost to it";
         lines.push(CheckLine::warning("store rights", found, allow));
     }
-    let too_much: Vec<&str> =
-        [(rights.put, "put"), (rights.delete, "delete")].into_iter().filter_map(|(may, name)| (may == Some(true)).then_some(name)).collect();
+    let too_much: Vec<&str> = [(rights.put, "put"), (rights.delete, "delete")]
+        .into_iter()
+        .filter_map(|(may, name)| (may == Some(true)).then_some(name))
+        .collect();
     if !too_much.is_empty() {
         lines.push(CheckLine::warning(
             "store rights",
@@ -167,7 +170,11 @@ async fn clock(store: &DynStore) -> Option<CheckLine> {
         Ok(Some(apart)) => {
             let found = format!("{} s apart from the store's", apart.num_seconds());
             Some(if apart > setup::CLOCK_TOLERANCE {
-                CheckLine::problem("clock", found, "correct this host's clock (chronyc tracking): stores refuse what is signed by a wrong one")
+                CheckLine::problem(
+                    "clock",
+                    found,
+                    "correct this host's clock (chronyc tracking): stores refuse what is signed by a wrong one",
+                )
             } else {
                 CheckLine::ok("clock", found)
             })
@@ -233,7 +240,8 @@ async fn drills(context: &Context, backed_up: Option<&str>) -> CheckLine {
             majors.sort_unstable();
             majors.dedup();
             let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
-            let found = format!("on a throwaway cluster of PostgreSQL {} in {}, {}", majors.join(", "), directory.display(), free(directory));
+            let found =
+                format!("on a throwaway cluster of PostgreSQL {} in {}, {}", majors.join(", "), directory.display(), free(directory));
             CheckLine::ok("drills", found)
         }
     }

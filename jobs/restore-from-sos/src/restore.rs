@@ -13,7 +13,7 @@ use plana_restore::{
 use crate::{
     JOB,
     args::RestoreArgs,
-    error::{Refusal, failure},
+    error::{Refusal, failure, is_early},
     source::Source,
 };
 
@@ -30,18 +30,11 @@ pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathB
         Ok(report) => report,
         Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &name, Outcome::Cancelled),
         // Nothing was begun: the whole run ends with the guard rail's own code.
-        Err(error) if failure_is_early(&error) => return Err(failure(error)),
+        Err(error) if is_early(&error) => return Err(failure(error)),
         Err(error) => ItemReport::failed(set.key.area, &name, plana_harness::chain(&error)),
     };
     context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
     Ok(())
-}
-
-fn failure_is_early(error: &Refusal) -> bool {
-    match error {
-        Refusal::Setup(_) | Refusal::Throwaway(_) => true,
-        Refusal::Restore(error) => error.is_guard_rail(),
-    }
 }
 
 async fn found(context: &Context, source: &Source, args: &RestoreArgs) -> Result<OpenSet, Refusal> {

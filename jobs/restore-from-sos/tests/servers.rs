@@ -199,3 +199,85 @@ fn a_failed_restore_that_is_kept_for_a_look_is_not_swept() {
     call("second", &[]).expect_code(0);
     assert!(site.databases().contains(&kept[0]));
 }
+
+/// Every role but the server's own: attributes, settings, comment, memberships, and verifiers.
+const ROLES: &str = "
+    SELECT string_agg(concat_ws('|', rolname, rolsuper, rolcreatedb, rolcanlogin, rolbypassrls, rolconnlimit, rolpassword,
+        (SELECT setconfig::text FROM pg_db_role_setting WHERE setrole = r.oid AND setdatabase = 0), shobj_description(oid, 'pg_authid'),
+        (SELECT string_agg(pg_get_userbyid(roleid), ',' ORDER BY 1) FROM pg_auth_members WHERE member = r.oid)), E'\\n' ORDER BY rolname)
+    FROM pg_authid r WHERE rolname !~ '^pg_' AND rolname NOT IN ('postgres', 'plana_restore')";
+
+#[test]
+fn globals_come_back_on_newer_servers_and_touch_nothing_that_is_there() {
+    let mut site = Site::empty(PgMajor::V15);
+    let roles = "CREATE ROLE \"Odd; \"\"role\"\" '\" LOGIN PASSWORD 'it''s; secret' IN ROLE plana;
+        COMMENT ON ROLE plana IS E'one;\\ntwo -- three'; ALTER ROLE plana SET search_path = 'a', 'b;c'; ALTER ROLE app_reader BYPASSRLS CONNECTION LIMIT 7;
+        GRANT SET ON PARAMETER log_statement TO app_reader";
+    site.cluster.psql("postgres", roles).unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("key");
+    assert!(Command::new("age-keygen").arg("-o").arg(&key).output().unwrap().status.success());
+    let text = fs::read_to_string(&key).unwrap();
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let encrypted = |site: &Site| {
+        let config = site.home.path().join("encrypted.toml");
+        fs::write(&config, format!("[encryption]\nrecipients = [\"{public}\"]\n")).unwrap();
+        site.back_up(&["--config", config.to_str().unwrap()]);
+    };
+    for major in [PgMajor::V16, PgMajor::V18] {
+        encrypted(&site);
+        let expected = site.cluster.psql("postgres", ROLES).unwrap();
+        assert!(expected.contains("SCRAM-SHA-256") && expected.contains("Odd;"), "{expected}");
+        let there = Site { cluster: PgCluster::start(major).unwrap(), home: tempfile::tempdir().unwrap() };
+        // One of them is there, and is somebody else's.
+        there.cluster.psql("postgres", "CREATE ROLE plana_restore LOGIN; COMMENT ON ROLE plana_restore IS 'as it was'").unwrap();
+        let url = format!("file://{}", site.store().display());
+        let call = |user: &str, extra: &[&str]| {
+            let job = there.job(&["restore-globals", "--store", &url, "--identity", key.to_str().unwrap()]);
+            job.env("PGUSER", user).args(extra).run().unwrap()
+        };
+        assert!(error(&call("plana_restore", &[]).expect_code(20)).contains("superuser"));
+        let dry = call("postgres", &["--dry-run"]).expect_code(0);
+        assert!(dry.stderr.contains("would run: CREATE ROLE plana") && !dry.stderr.contains("SCRAM"), "{}", dry.stderr);
+        assert_eq!(there.cluster.psql("postgres", ROLES).unwrap(), "");
+        let done = call("postgres", &[]).expect_code(0);
+        assert!(!done.stderr.contains("SCRAM") && !done.stdout.contains("SCRAM"));
+        assert_eq!(there.cluster.psql("postgres", ROLES).unwrap(), expected);
+        let kept = "SELECT rolcreatedb, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'plana_restore'";
+        assert_eq!(there.cluster.psql("postgres", kept).unwrap(), "f|as it was");
+        let item = &json(&done)["items"][0];
+        assert!(item["warnings"].to_string().contains("role plana_restore"), "{}", done.stdout);
+        // Again, nothing is left to do.
+        let again = call("postgres", &[]).expect_code(0);
+        assert_eq!(json(&again)["items"][0]["made"], 0, "{}", again.stdout);
+        there.cluster.psql("postgres", "ALTER ROLE plana_restore CREATEDB; GRANT plana TO plana_restore").unwrap();
+        site = there;
+    }
+}
+
+#[test]
+fn globals_that_cannot_be_made_whole_are_not_made() {
+    let site = Site::empty(PgMajor::V16);
+    let directory = tempfile::Builder::new().prefix("plana-space-").tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let space = directory.path().join("fast");
+    fs::create_dir(&space).unwrap();
+    fs::set_permissions(&space, fs::Permissions::from_mode(0o777)).unwrap();
+    // The server must own it.
+    assert!(Command::new("chown").arg("--reference").arg(site.cluster.data_dir()).arg(&space).status().unwrap().success());
+    site.cluster.psql("postgres", &format!("CREATE TABLESPACE fast OWNER plana LOCATION '{}'", space.display())).unwrap();
+    site.back_up(&[]);
+    let there = PgCluster::start(PgMajor::V16).unwrap();
+    let dsn = format!("host={} port={} user=postgres dbname=postgres", there.socket_dir().display(), there.port());
+    site.cluster.psql("postgres", "DROP TABLESPACE fast").unwrap();
+    fs::remove_dir(&space).unwrap();
+    let call = || site.job(&["restore-globals", "--dsn", &dsn]).run().unwrap();
+    let said = error(&call().expect_code(1));
+    assert!(said.contains("CREATE TABLESPACE fast") && said.contains("make its directory"), "{said}");
+    assert_eq!(there.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'plana'").unwrap(), "1");
+    fs::create_dir(&space).unwrap();
+    assert!(Command::new("chown").arg("--reference").arg(there.data_dir()).arg(&space).status().unwrap().success());
+    let done = call().expect_code(0);
+    assert_eq!(json(&done)["items"][0]["made"], 1);
+    assert!(json(&done)["items"][0]["warnings"].to_string().contains("role plana"));
+}

@@ -10,6 +10,7 @@ pub mod child;
 pub mod client;
 pub mod dsn;
 pub mod dump;
+pub mod globals;
 pub mod locks;
 pub mod restore;
 pub mod rights;

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod drill;
 pub mod dumps;
 pub mod expiry;
+pub mod globals;
 pub mod inventory;
 pub mod label;
 pub mod leftover;

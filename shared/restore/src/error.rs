@@ -4,7 +4,9 @@ use std::{io, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use plana_archive::{DecodeError, IdentitiesError, UnknownCompression};
-use plana_pg::{archive::ArchiveError, restore::RestoreError as PgRestoreError, scratch::AdminError, server::ServerError};
+use plana_pg::{
+    archive::ArchiveError, globals::GlobalsError, restore::RestoreError as PgRestoreError, scratch::AdminError, server::ServerError,
+};
 use plana_plan::{Area, Stamp, manifest::ManifestError, name::printable};
 use plana_storage::StoreError;
 
@@ -138,6 +140,9 @@ pub enum RestoreError {
     /// The server failed.
     #[error("{0}")]
     Server(#[from] ServerError),
+    /// Roles or tablespaces could not be made.
+    #[error("{0}")]
+    Globals(#[from] GlobalsError),
     /// pg_restore failed.
     #[error("{0}")]
     PgRestore(#[from] PgRestoreError),

@@ -44,8 +44,7 @@ pub async fn check_restorer(server: &Server) -> Result<Vec<Finding>, ServerError
     let (mut connection, _) = connect(server.settings(), server.timeout()).await?;
     let seen = look(&mut connection).await;
     close(connection).await;
-    let (may_create, messages, owners) =
-        seen.map_err(|error| ServerError::from_query("ask for our own role", server.settings(), error))?;
+    let (may_create, messages, owners) = seen.map_err(|error| ServerError::from_query("ask for our own role", server.settings(), error))?;
     if !may_create {
         found(Grade::Missing, format!("role {role} may not make databases"), format!("ALTER ROLE {role} CREATEDB"));
     }
