@@ -1,6 +1,6 @@
 //! `restore-from-sos` against what one would do by hand.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use plana_testkit::{
@@ -11,7 +11,7 @@ use plana_testkit::{
 use crate::{
     data,
     measure::{self, Cost, median, mib, row},
-    tools::{ours, pipeline, restorer},
+    tools::{job, ours, pipeline, restorer},
 };
 
 const CHECK: &str = r#""$RCLONE" cat "remote:$BUCKET/$KEY" | zstd -dc -q | sha256sum"#;
@@ -24,7 +24,7 @@ const BY_HAND_PROVEN: &str = r#""$RCLONE" copyto "remote:$BUCKET/$KEY" "$SPOOL/x
 
 /// Everything that the README's table says of checks and restores.
 pub fn run(scale: f64, rounds: usize, wanted: impl Fn(&str) -> bool) -> Result<()> {
-    if !["restore-check", "restore-one", "restore-memory"].into_iter().any(&wanted) {
+    if !["restore-check", "restore-one", "restore-memory", "restore-list"].into_iter().any(&wanted) {
         return Ok(());
     }
     let cluster = PgCluster::builder(PgMajor::V15).setting("shared_buffers = 512MB").setting("max_wal_size = 4GB").start()?;
@@ -39,6 +39,9 @@ pub fn run(scale: f64, rounds: usize, wanted: impl Fn(&str) -> bool) -> Result<(
         if wanted("restore-one") {
             restore(&cluster, &bucket, &key, scale, rounds)?;
         }
+    }
+    if wanted("restore-list") {
+        list(&cluster, &gateway.bucket("many")?, scale)?;
     }
     if wanted("restore-memory") {
         memory(&cluster, &bucket, scale)?;
@@ -111,6 +114,53 @@ fn ours_restored(cluster: &PgCluster, bucket: &Bucket, key: &str, spool: Option<
     let cost = measure::run(&mut command)?;
     cluster.psql("postgres", "DROP DATABASE own")?;
     Ok(cost)
+}
+
+/// A store of a hundred thousand sets: five hundred names of two hundred.
+fn list(cluster: &PgCluster, bucket: &Bucket, scale: f64) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("plana-bench-").tempdir_in("/var/tmp")?;
+    let names = (500.0 * scale).ceil() as u32;
+    for name in 0..names {
+        for day in 0..200 {
+            let stamp = format!("2026{:02}{:02}T03{:02}00Z", 1 + day / 28, 1 + day % 28, name % 60);
+            let set = directory.path().join(format!("pg/tenant-{name}.planapulse.app/{stamp}.pro.{:08x}", name * 1000 + day));
+            fs::create_dir_all(&set)?;
+            fs::write(set.join(format!("tenant-{name}.planapulse.app_{stamp}.dump.zst")), "x")?;
+            fs::write(set.join("manifest.json"), "{}")?;
+        }
+    }
+    println!("\nlisting {} sets of {names} names:", names * 200);
+    let fill = r#""$RCLONE" copy --transfers 64 --checkers 4 --s3-no-head "$FROM" "remote:$BUCKET""#;
+    let filled = measure::run(pipeline(fill, cluster, bucket)?.env("FROM", directory.path()))?;
+    println!("  (the bucket was filled in {:.0} s)", filled.wall.as_secs_f64());
+    let url = format!("file://{}", directory.path().display());
+    let rclone = measure::run(&mut pipeline(r#""$RCLONE" lsf -R --fast-list --format tsp "remote:$BUCKET""#, cluster, bucket)?)?;
+    println!("  {:<40} {:>6.2} s", "rclone lsf -R of the bucket", rclone.wall.as_secs_f64());
+    for (label, arguments) in [
+        ("the bucket", vec!["list"]),
+        ("the bucket, as JSON", vec!["list", "--output", "json"]),
+        ("the bucket, one name", vec!["list", "tenant-7.planapulse.app"]),
+        ("the bucket, --at", vec!["list", "--at", "2026-05-01"]),
+        ("a directory", vec!["list", "--store", &url]),
+        ("a directory, as JSON", vec!["list", "--output", "json", "--store", &url]),
+    ] {
+        let mut command = restorer(&[], cluster, bucket)?;
+        // The directory's URL takes the place of the bucket's.
+        if arguments.contains(&"--store") {
+            command = lister(&arguments)?;
+        } else {
+            command.args(&arguments);
+        }
+        let cost = measure::run(&mut command)?;
+        println!("  {label:<40} {:>6.2} s   {:>6.1} MiB", cost.wall.as_secs_f64(), mib(cost.peak_bytes));
+    }
+    Ok(())
+}
+
+fn lister(arguments: &[&str]) -> Result<std::process::Command> {
+    let mut command = std::process::Command::new(job("restore-from-sos")?);
+    command.env_clear().arg("--quiet").args(arguments);
+    Ok(command)
 }
 
 fn memory(cluster: &PgCluster, bucket: &Bucket, scale: f64) -> Result<()> {

@@ -5,9 +5,9 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use common::{Site, TENANT, add_roles, error, json};
+use common::{Site, TENANT, add_roles, error, install_extension, json};
 use plana_testkit::pg::{PgCluster, PgMajor};
 
 fn elsewhere(major: PgMajor) -> (PgCluster, String) {
@@ -71,37 +71,11 @@ fn the_provider_of_a_locale_is_the_dumped_one_whatever_the_server_prefers() {
     old.job(&["restore", TENANT, "--into", "copy"]).run().unwrap().expect_code(0);
 }
 
-/// An extension in the server's own directory: it brings two settings, and takes more. `trusted` ones may be made by whoever
-/// owns the database.
-fn install(cluster: &PgCluster, name: &str, trusted: bool) -> PathBuf {
-    let share = Command::new(cluster.bin_dir().join("pg_config")).arg("--sharedir").output().unwrap();
-    // A build that was moved does not know where it is.
-    let told = PathBuf::from(String::from_utf8(share.stdout).unwrap().trim());
-    let beside = cluster.bin_dir().join("../share/postgresql");
-    let directory = [told, beside].into_iter().find(|share| share.join("extension").exists()).expect("a directory").join("extension");
-    let control = format!("default_version = '1.0'\nrelocatable = false\nsuperuser = true\ntrusted = {trusted}\n");
-    let script = "
-        CREATE TABLE plana_settings (name text PRIMARY KEY, value text, standard bool);
-        CREATE SEQUENCE plana_numbers;
-        INSERT INTO plana_settings VALUES ('a', '1', true), ('b', '2', true);
-        SELECT pg_catalog.pg_extension_config_dump('plana_settings', 'WHERE NOT standard');
-        SELECT pg_catalog.pg_extension_config_dump('plana_numbers', '');
-        GRANT ALL ON plana_settings, plana_numbers TO @extowner@;";
-    for (file, text) in [(format!("{name}.control"), control.as_str()), (format!("{name}--1.0.sql"), script)] {
-        let path = directory.join(file);
-        let part = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&part, text).unwrap();
-        fs::set_permissions(&part, fs::Permissions::from_mode(0o644)).unwrap();
-        fs::rename(part, path).unwrap();
-    }
-    directory
-}
-
 const SETTINGS: &str = "SELECT string_agg(name || '=' || value, ' ' ORDER BY name) FROM extra.plana_settings";
 
 fn with_extension(major: PgMajor, name: &str, trusted: bool) -> Site {
     let site = Site::empty(major);
-    install(&site.cluster, name, trusted);
+    install_extension(&site.cluster, name, trusted);
     site.add_tenant(TENANT);
     let sql = format!(
         "CREATE SCHEMA extra AUTHORIZATION plana; CREATE EXTENSION {name} SCHEMA extra; COMMENT ON EXTENSION {name} IS 'ours';
