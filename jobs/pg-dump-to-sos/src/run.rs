@@ -39,7 +39,12 @@ impl<'a> Run<'a> {
         let pg_dumpall = find_client(context, Program::PgDumpAll, &server).await?;
         try_store(context, &store).await?;
         let locks = setup::locks(config, &server).await?;
-        let options = DumpOptions { lock_wait_timeout: config.dump.lock_wait_timeout.0, nice: config.dump.nice, ..DumpOptions::default() };
+        let options = DumpOptions {
+            lock_wait_timeout: config.dump.lock_wait_timeout.0,
+            nice: config.dump.nice,
+            session: server.child_session(),
+            ..DumpOptions::default()
+        };
         Ok(Run {
             context,
             server,

@@ -138,6 +138,7 @@ async fn restored(drill: &Drill<'_>, place: &Place, name: &str, key: &SetKey) ->
         jobs: config.restore.jobs,
         no_owner: true,
         no_privileges: true,
+        session: place.admin.server().child_session(),
         extra_args: vec!["--no-tablespaces".to_owned()],
         ..RestoreOptions::default()
     };

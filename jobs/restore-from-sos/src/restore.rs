@@ -64,6 +64,7 @@ async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &O
         no_privileges: args.no_privileges,
         role: args.role.clone(),
         tables: tables(&args.table)?,
+        session: admin.server().child_session(),
         ..RestoreOptions::default()
     };
     let meter = ReadMeter::default();

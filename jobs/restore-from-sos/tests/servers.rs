@@ -255,3 +255,40 @@ fn globals_that_cannot_be_made_whole_are_not_made() {
     assert_eq!(json(&done)["items"][0]["made"], 1);
     assert!(json(&done)["items"][0]["warnings"].to_string().contains("role plana"));
 }
+
+#[test]
+fn a_server_that_speaks_german_is_understood_where_the_role_may_choose_the_language() {
+    let site = Site {
+        cluster: PgCluster::builder(PgMajor::V15).setting("lc_messages = 'de_DE.UTF-8'").start().unwrap(),
+        home: tempfile::tempdir().unwrap(),
+    };
+    add_roles(&site.cluster);
+    site.add_tenant(TENANT);
+    // The archive wants what this server no longer has.
+    let space = tempfile::Builder::new().prefix("plana-space-").tempdir_in("/var/tmp").unwrap();
+    assert!(Command::new("chown").arg("--reference").arg(site.cluster.data_dir()).arg(space.path()).status().unwrap().success());
+    site.cluster.psql("postgres", &format!("CREATE TABLESPACE fast LOCATION '{}'", space.path().display())).unwrap();
+    site.cluster.psql("postgres", "GRANT ALL ON TABLESPACE fast TO plana").unwrap();
+    site.cluster.psql(TENANT, "ALTER TABLE account_move SET TABLESPACE fast").unwrap();
+    site.back_up(&["--only", TENANT]);
+    site.cluster.psql(TENANT, "ALTER TABLE account_move SET TABLESPACE pg_default").unwrap();
+    site.cluster.psql("postgres", "DROP TABLESPACE fast").unwrap();
+    let german = "SELECT nothing";
+    let said = format!("{:#}", site.cluster.psql("postgres", german).unwrap_err());
+    assert!(said.contains("FEHLER"), "the server's messages are not German: run tools/install-deps.sh ({said})");
+    let call = |user: &str, extra: &[&str]| {
+        let job = site.job(&["restore", TENANT, "--into", "copy"]).env("PGUSER", user).args(extra);
+        error(&job.run().unwrap().expect_code(1))
+    };
+    // Whoever may not choose is told what the server said, and nothing is put in place.
+    let plain = call("plana_restore", &[]);
+    assert!(plain.contains("default_tablespace") && plain.contains("FEHLER"), "{plain}");
+    let superuser = call("postgres", &["--as-superuser"]);
+    assert!(superuser.contains("ERROR") && superuser.contains("create the tablespace"), "{superuser}");
+    let checked = site.job(&["check"]).run().unwrap();
+    assert!(checked.stdout.contains("ALTER ROLE \\\"plana_restore\\\" SET lc_messages"), "{}", checked.stdout);
+    site.cluster.psql("postgres", "ALTER ROLE plana_restore SET lc_messages = 'C'").unwrap();
+    let allowed = call("plana_restore", &[]);
+    assert!(allowed.contains("create the tablespace"), "{allowed}");
+    site.expect_no_scratch();
+}
