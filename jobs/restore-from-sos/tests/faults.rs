@@ -186,7 +186,7 @@ fn pg_restore_and_then(site: &Site, after: &str) -> TempDir {
     let real = site.cluster.bin_dir().join("pg_restore");
     let psql = site.cluster.bin_dir().join("psql");
     let script = format!(
-        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$1\" in --version) exit 0;; esac\n{} -Xqc \"{after}\"\n",
+        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$1\" in --version) exit 0;; esac\n{} -Xqc \"{after}\" >/dev/null\n",
         real.display(),
         psql.display()
     );
