@@ -16,7 +16,7 @@ profile=${1:-test}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 demo_packages=(ca-certificates zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
-test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer prometheus-pushgateway faketime openssl age python3)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl age python3)
 bench_packages=(pigz restic)
 
 case $profile in
@@ -154,10 +154,16 @@ install_rclone() {
   scratch=
 }
 
+# A server whose messages are not English.
+make_locale() {
+  locale -a | grep -qxF de_DE.utf8 || as_root localedef -i de_DE -f UTF-8 de_DE.UTF-8
+}
+
 install_packages "${packages[@]}"
 if [ "$profile" != demo ]; then
   cache=$(choose_cache)
   install_postgres
+  make_locale
 fi
 if [ "$profile" = bench ]; then
   install_rclone

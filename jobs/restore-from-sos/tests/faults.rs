@@ -5,15 +5,16 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use common::{Site, TENANT, contents, error, json, tamper};
+use common::{Site, TENANT, contents, error, install_extension, json, tamper};
 use plana_testkit::{
     ceph::{Bucket, Gateway, User},
     disk::SmallDisk,
     pg::PgMajor,
     proxy::{Action, HttpProxy, Op, Rule},
 };
+use tempfile::TempDir;
 
 /// A pair of keys by `age-keygen`: the file with the private one, and the public one.
 fn keygen(directory: &Path, name: &str) -> (String, String) {
@@ -177,4 +178,55 @@ fn a_full_disk_is_named_and_nothing_looks_whole() {
     let done = site.job(&["restore", TENANT, "--into", "streamed", "--spool", &spool]).run().unwrap().expect_code(0);
     assert!(done.stderr.contains("no room to unpack"), "{}", done.stderr);
     assert_eq!(contents(&site.cluster, "streamed"), contents(&site.cluster, TENANT));
+}
+
+/// A directory with the cluster's pg_restore behind a script that does something afterwards.
+fn pg_restore_and_then(site: &Site, after: &str) -> TempDir {
+    let directory = tempfile::Builder::new().prefix("plana-bin-").tempdir_in("/var/tmp").unwrap();
+    let real = site.cluster.bin_dir().join("pg_restore");
+    let psql = site.cluster.bin_dir().join("psql");
+    let script = format!(
+        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$1\" in --version) exit 0;; esac\n{} -Xqc \"{after}\" >/dev/null\n",
+        real.display(),
+        psql.display()
+    );
+    let path = directory.path().join("pg_restore");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+#[test]
+fn what_is_lost_between_the_archive_and_the_database_is_missed() {
+    let site = Site::new(PgMajor::V16);
+    for (lost, words) in [
+        ("DELETE FROM account_move WHERE id = 17", "account_move"),
+        ("INSERT INTO events VALUES ('2026-12-31', 'one too many')", "events_2026"),
+        ("DROP TABLE events_2026", "events_2026"),
+        ("SELECT lo_unlink(oid) FROM pg_largeobject_metadata", "large objects"),
+    ] {
+        let bin = pg_restore_and_then(&site, lost);
+        let job =
+            site.job(&["restore", TENANT, "--into", "copy"]).env("PLANA_JOBS__POSTGRES__BIN_DIRS", bin.path()).env("PATH", "/bin:/usr/bin");
+        let done = job.run().unwrap().expect_code(1);
+        assert!(error(&done).contains("prove the restored database") && error(&done).contains(words), "{lost}: {}", error(&done));
+        assert!(!site.databases().contains(&"copy".to_owned()));
+        site.expect_no_scratch();
+    }
+}
+
+#[test]
+fn a_missing_extension_is_named_before_anything_is_begun() {
+    let site = Site::empty(PgMajor::V16);
+    site.add_tenant(TENANT);
+    let name = format!("plana_test_gone_{}", std::process::id());
+    let directory = install_extension(&site.cluster, &name, true);
+    site.cluster.psql(TENANT, &format!("CREATE EXTENSION {name}")).unwrap();
+    site.back_up(&["--only", TENANT]);
+    for file in [format!("{name}.control"), format!("{name}--1.0.sql")] {
+        fs::remove_file(directory.join(file)).unwrap();
+    }
+    let done = site.job(&["restore", TENANT, "--into", "copy"]).run().unwrap().expect_code(1);
+    assert!(error(&done).contains(&format!("extension `{name}` is not installed")), "{}", error(&done));
+    assert!(!done.stderr.contains("restoring pg/"), "{}", done.stderr);
 }

@@ -84,6 +84,11 @@ fn damage_of_every_kind_is_found() {
         changed
     };
     let middle = bytes.len() / 2;
+    let hash = |key: &str| {
+        let at = text.find(&format!("\"{key}\": \"")).expect("a hash") + key.len() + 5;
+        let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
+        [&text[..at], other, &text[at + 1..]].concat()
+    };
     for (what, payload_now, manifest_now, words) in [
         ("a bit in the middle", flipped(middle), text.clone(), "damaged"),
         ("a bit at the beginning", flipped(0), text.clone(), "zstd"),
@@ -104,6 +109,8 @@ fn damage_of_every_kind_is_found() {
             lie("\"database\": {", "\"forgotten\": {"),
             "does not say what its dump holds",
         ),
+        ("a manifest with another hash of what is stored", bytes.clone(), hash("stored_sha256"), "stored bytes do not have the SHA-256"),
+        ("a manifest with another hash of the content", bytes.clone(), hash("content_sha256"), "content does not have the SHA-256"),
         ("no JSON", bytes.clone(), text[..text.len() / 2].to_owned(), "not a manifest"),
     ] {
         fs::write(&payload, payload_now).unwrap();

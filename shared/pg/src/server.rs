@@ -43,6 +43,19 @@ impl Server {
         &self.facts
     }
 
+    /// What it is, where, and who we are there, for people.
+    pub fn describe(&self) -> String {
+        let standby = if self.facts.in_recovery { ", a standby" } else { "" };
+        format!("PostgreSQL {} at {}{standby}, as role {}", self.facts.version, self.settings.server_label(), self.facts.role)
+    }
+
+    /// Settings of a child's session that our role may choose: failures are told apart by the server's words, in English.
+    /// A role that is no superuser may be given the same by one (`ALTER ROLE … SET lc_messages`).
+    pub fn child_session(&self) -> Vec<(String, String)> {
+        let messages = self.facts.is_superuser.then(|| ("lc_messages".to_owned(), "C".to_owned()));
+        messages.into_iter().collect()
+    }
+
     /// How it is reached: of several hosts only the one that answered, so that a dump comes from the same server.
     pub fn settings(&self) -> &ConnectionSettings {
         &self.settings

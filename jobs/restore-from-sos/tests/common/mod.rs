@@ -5,7 +5,9 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -146,6 +148,32 @@ pub fn add_tenant(cluster: &PgCluster, name: &str) {
          GRANT CONNECT ON DATABASE {quoted} TO app_reader"
     );
     cluster.psql("postgres", &settings).unwrap();
+}
+
+/// An extension in the server's own directory: it brings two settings, and takes more. `trusted` ones may be made by whoever
+/// owns the database.
+pub fn install_extension(cluster: &PgCluster, name: &str, trusted: bool) -> PathBuf {
+    let share = Command::new(cluster.bin_dir().join("pg_config")).arg("--sharedir").output().unwrap();
+    // A build that was moved does not know where it is.
+    let told = PathBuf::from(String::from_utf8(share.stdout).unwrap().trim());
+    let beside = cluster.bin_dir().join("../share/postgresql");
+    let directory = [told, beside].into_iter().find(|share| share.join("extension").exists()).expect("a directory").join("extension");
+    let control = format!("default_version = '1.0'\nrelocatable = false\nsuperuser = true\ntrusted = {trusted}\n");
+    let script = "
+        CREATE TABLE plana_settings (name text PRIMARY KEY, value text, standard bool);
+        CREATE SEQUENCE plana_numbers;
+        INSERT INTO plana_settings VALUES ('a', '1', true), ('b', '2', true);
+        SELECT pg_catalog.pg_extension_config_dump('plana_settings', 'WHERE NOT standard');
+        SELECT pg_catalog.pg_extension_config_dump('plana_numbers', '');
+        GRANT ALL ON plana_settings, plana_numbers TO @extowner@;";
+    for (file, text) in [(format!("{name}.control"), control.as_str()), (format!("{name}--1.0.sql"), script)] {
+        let path = directory.join(file);
+        let part = path.with_extension(format!("{}.new", std::process::id()));
+        fs::write(&part, text).unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(part, path).unwrap();
+    }
+    directory
 }
 
 /// A fingerprint of all that a tenant's database holds, as the server sees it.

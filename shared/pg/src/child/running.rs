@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, fs::File, path::Path};
 
+use rustix::process::Signal;
+
 use super::{Child, ChildCommand, Exit, FailureKind, Input, Process, ProgramError};
 use crate::{
     client::{Installed, LARGE_WRITES},
@@ -55,12 +57,12 @@ impl<K: FailureKind> Running<K> {
             arguments.push(format!("--dbname={}", conninfo.join(" ")).into());
         }
         arguments.extend(file.into_iter().flat_map(|file| ["--".into(), file.into()]));
-        let mut program = client.path.clone();
+        let (mut program, stop) = (client.path.clone(), Signal::TERM);
         if let Some(launcher) = &client.launcher {
             arguments.splice(..0, [LARGE_WRITES.into(), program.into()]);
             program = launcher.clone();
         }
-        let command = ChildCommand { program, arguments, input, connection, nice };
+        let command = ChildCommand { program, arguments, input, connection, nice, stop, account: None };
         let child = Child::start(command).await.map_err(|error| failed(error.to_string()))?;
         tracing::debug!(pid = child.pid(), program = %client.path.display(), what, doing = K::DOING, "child started");
         Ok(Running { child, what, user: settings.user().to_owned(), outcome: None })
@@ -100,7 +102,7 @@ impl<K: FailureKind> Running<K> {
         self.outcome.clone().unwrap_or_else(|| Err(ProgramError::unknown(&self.what, "nobody waited for it")))
     }
 
-    /// Tells it to stop, kills it when it does not within five seconds, and waits for its end.
+    /// Tells it to stop, kills it when it does not within eight seconds, and waits for its end.
     pub async fn terminate(&mut self) {
         if self.outcome.is_none() {
             let exit = self.child.stop().await;
