@@ -9,11 +9,7 @@ use plana_pg::{
     dump::{DumpChild, DumpError, DumpOptions, start_dump},
     server::{DatabaseInfo, Server},
 };
-use plana_plan::{
-    Area, SetLabel,
-    classify::Classified,
-    manifest::{Manifest, SCHEMA},
-};
+use plana_plan::{Area, SetLabel, classify::Classified, manifest::Manifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -96,21 +92,11 @@ pub async fn dump_database(
 
     let facts = database.facts(dump.server.facts(), dump.pg_dump.version, extensions, summary);
     let manifest = Manifest {
-        schema: SCHEMA,
-        area: set.area,
-        name: database.name.clone(),
-        stamp: set.stamp,
-        label: set.label.label.clone(),
-        until: set.label.until,
-        id: set.id.to_string(),
         class: Some(dump.classified.class.to_string()),
         tier: dump.classified.tier.clone(),
-        made_by: origin.made_by(started_at, Utc::now()),
-        payload,
         database: Some(facts),
-        globals: None,
         encryption: target.encryption(),
-        requires_key: Vec::new(),
+        ..Manifest::new(&set, &database.name, origin.made_by(started_at, Utc::now()), payload)
     };
     commit(&target.store, set, manifest, warnings).await
 }

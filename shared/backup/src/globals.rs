@@ -10,7 +10,7 @@ use plana_pg::{
 };
 use plana_plan::{
     Area, Label, SetLabel,
-    manifest::{GlobalsFacts, Manifest, SCHEMA},
+    manifest::{GlobalsFacts, Manifest},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -86,21 +86,9 @@ pub async fn dump_globals(
         role_passwords_omitted_because: dump.passwords_omitted_because.clone(),
     };
     let manifest = Manifest {
-        schema: SCHEMA,
-        area: set.area,
-        name: dump.cluster_name.to_owned(),
-        stamp: set.stamp,
-        label: set.label.label.clone(),
-        until: None,
-        id: set.id.to_string(),
-        class: None,
-        tier: None,
-        made_by: origin.made_by(started_at, Utc::now()),
-        payload,
-        database: None,
         globals: Some(globals),
         encryption: target.encryption(),
-        requires_key: Vec::new(),
+        ..Manifest::new(&set, dump.cluster_name, origin.made_by(started_at, Utc::now()), payload)
     };
     commit(&target.store, set, manifest, warnings).await
 }
