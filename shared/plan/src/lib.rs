@@ -4,11 +4,13 @@
 //! that every decision can be replayed in a test. The other rooms carry out what is decided here.
 
 pub mod area;
+pub mod attachment;
 pub mod classify;
 pub mod compare;
 pub mod drill;
 pub mod dumps;
 pub mod expiry;
+pub mod filestore;
 pub mod inventory;
 pub mod label;
 pub mod manifest;

@@ -111,6 +111,28 @@ impl PathList {
 }
 
 impl FileStoreFacts {
+    /// Nothing is known yet.
+    pub fn new(layout: FileStoreLayout, source: &str, directory: &[u8]) -> Self {
+        FileStoreFacts {
+            layout,
+            source: source.to_owned(),
+            directory: name::path_text(directory),
+            files: 0,
+            directories: 0,
+            links: 0,
+            bytes: 0,
+            proven: 0,
+            excluded: 0,
+            damaged: PathList::default(),
+            missing: PathList::default(),
+            not_whole: PathList::default(),
+            growing: PathList::default(),
+            vanished: PathList::default(),
+            skipped: PathList::default(),
+            named_by_database: None,
+        }
+    }
+
     /// Whether every file that was there is in the tarball as it was.
     pub fn is_whole(&self) -> bool {
         self.not_whole.total == 0
