@@ -37,8 +37,6 @@ pub struct DatabaseDump<'a> {
     pub label: SetLabel,
 }
 
-const DUMP: PayloadKind = PayloadKind { suffix: ".dump", format: "postgresql-custom" };
-
 /// zstd at level 3 makes a fifth of an ERP's dump (measured), and a dump is smaller than the
 /// database by its indexes: half of the size is a safe upper hint.
 const STORED_SHARE: u64 = 2;
@@ -74,7 +72,8 @@ pub async fn dump_database(
     let stop = move || process.terminate();
     let archive = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dump has no output".to_owned()))?;
     let produce = move |content: Content<'_>| read_archive(archive, content);
-    let stream = PayloadStream { target, set: &set, kind: DUMP, hint_bytes, meter, cancel };
+    let kind = PayloadKind { suffix: ".dump", format: "postgresql-custom", compression: target.dump_compression };
+    let stream = PayloadStream { target, set: &set, kind, hint_bytes, meter, cancel };
     let streamed = stream_payload(stream, stop, produce).await;
     let (pending, summary) = match streamed {
         Ok(streamed) => streamed,
