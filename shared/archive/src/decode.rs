@@ -184,9 +184,6 @@ fn gzip_decoder<R: Read>(mut opened: Opened<R>) -> io::Result<Decompressor<R>> {
     if !GZIP_MEMBER.starts_with(&head) {
         return Err(not_named(&head, "it is not gzip, although its manifest says so"));
     }
-    if head.len() < GZIP_MEMBER.len() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
     let input = BufReader::with_capacity(GZIP_READ_BYTES, Cursor::new(head).chain(opened));
     Ok(Decompressor::Gzip(Box::new(MultiGzDecoder::new(input))))
 }

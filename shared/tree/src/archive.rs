@@ -115,7 +115,10 @@ impl Stop {
 /// What is taken from the queue, in the walk's order.
 enum Item {
     Found(Found),
-    File { job: FileJob, fetched: Fetched },
+    File {
+        job: FileJob,
+        fetched: Fetched,
+    },
     /// The walk could not even begin.
     Top(io::Error),
 }

@@ -251,7 +251,10 @@ impl<J, T> State<J, T> {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, atomic::{AtomicUsize, Ordering}},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
         time::Duration,
     };
 

@@ -83,8 +83,7 @@ impl<W: Write> Tarball<W> {
         {
             records.extend(record("linkpath", target));
         }
-        let numbers =
-            [("size", size, OCTAL_SIZE), ("uid", meta.uid.into(), OCTAL_OWNER), ("gid", meta.gid.into(), OCTAL_OWNER)];
+        let numbers = [("size", size, OCTAL_SIZE), ("uid", meta.uid.into(), OCTAL_OWNER), ("gid", meta.gid.into(), OCTAL_OWNER)];
         for (keyword, value, most) in numbers {
             if value > most {
                 records.extend(record(keyword, value.to_string().as_bytes()));

@@ -10,7 +10,11 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 
-use super::{encoder::BLOCK_BYTES, *};
+use super::{
+    encoder::BLOCK_BYTES,
+    entropy::{PIECE_BYTES, is_incompressible},
+    *,
+};
 
 fn encode(content: &[u8], gzip: Gzip, pieces: usize) -> Vec<u8> {
     let mut encoder = gzip.compress(Vec::new()).expect("begins");
@@ -136,6 +140,17 @@ fn the_bytes_decide_what_is_stored() {
     // Half of the bits used is not random, although no byte repeats near another.
     let hex: Vec<u8> = random[..200_000].iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect();
     assert!(encode(&hex, gzip, usize::MAX).len() < hex.len() * 6 / 10);
+}
+
+#[test]
+fn what_is_as_good_as_random_is_told_from_what_is_not() {
+    for seed in 1..500 {
+        assert!(is_incompressible(&noise(PIECE_BYTES, seed)), "{seed}");
+    }
+    let base64: Vec<u8> = noise(PIECE_BYTES, 5).iter().map(|byte| b'A' + (byte & 63)).collect();
+    for piece in [&text(PIECE_BYTES)[..], &base64, &[7; PIECE_BYTES], &noise(1000, 5), b"x", b""] {
+        assert!(!is_incompressible(piece), "{} bytes", piece.len());
+    }
 }
 
 #[test]

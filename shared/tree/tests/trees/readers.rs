@@ -86,7 +86,8 @@ fn names_and_contents_survive_in_every_reader() {
         assert!(missing.is_empty() && strange.is_empty(), "{}: missing {missing:?}, strange {strange:?}", reader.0);
         for (path, what) in &found {
             // What busybox and Python do with a directory's time is their affair.
-            let comparable = |(mode, time, content): &(u32, i64, Option<Vec<u8>>)| (*mode, content.is_some().then_some(*time), content.clone());
+            let comparable =
+                |(mode, time, content): &(u32, i64, Option<Vec<u8>>)| (*mode, content.is_some().then_some(*time), content.clone());
             assert_eq!(comparable(what), comparable(&expected[path]), "{}: {}", reader.0, path.display());
         }
     }

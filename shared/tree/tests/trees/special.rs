@@ -46,7 +46,8 @@ fn links_are_kept_where_the_source_says_so() {
     assert_eq!((taken.facts.files, taken.facts.links), (3, 2));
     assert_eq!(paths(&taken.facts.skipped), ["pipe", "socket"]);
     let mut archive = tar::Archive::new(&taken.tar[..]);
-    let targets: Vec<_> = archive.entries().unwrap().filter_map(|entry| entry.unwrap().link_name_bytes().map(|to| to.into_owned())).collect();
+    let targets: Vec<_> =
+        archive.entries().unwrap().filter_map(|entry| entry.unwrap().link_name_bytes().map(|to| to.into_owned())).collect();
     assert_eq!(targets, [b"deep".to_vec(), b"/etc/passwd".to_vec()]);
 }
 
