@@ -8,7 +8,7 @@ use plana_testkit::{
 
 use crate::{
     data,
-    measure::{self, Cost, median, mib},
+    measure::{self, median, mib, row},
     tools::{ours, pipeline},
 };
 
@@ -67,11 +67,6 @@ fn one_database(cluster: &PgCluster, bucket: &Bucket, scale: f64, rounds: usize)
     row("pg_dump -Fc -Z0 | zstd -T0 -3 | rclone rcat", zstd, ours_);
     row("pg-dump-to-sos (verified)", ours_, ours_);
     Ok(())
-}
-
-fn row(name: &str, cost: Cost, ours: Cost) {
-    let ratio = ours.wall.as_secs_f64() / cost.wall.as_secs_f64();
-    println!("  {name:<46} {:>7.2} s   ours / this = {ratio:.2}", cost.wall.as_secs_f64());
 }
 
 fn stored(bucket: &Bucket, suffix: &str) -> Result<u64> {

@@ -7,6 +7,7 @@
 mod data;
 mod dump;
 mod measure;
+mod restore;
 mod tools;
 
 use anyhow::Result;
@@ -17,5 +18,6 @@ fn main() -> Result<()> {
     let sections: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |section: &str| sections.is_empty() || sections.iter().any(|named| section.starts_with(named.as_str()));
     println!("{}", measure::machine());
-    dump::run(scale, rounds, wanted)
+    dump::run(scale, rounds, wanted)?;
+    restore::run(scale, rounds, wanted)
 }

@@ -52,6 +52,12 @@ pub fn median(mut costs: Vec<Cost>) -> Cost {
     costs[costs.len() / 2]
 }
 
+/// A line of a table: what it took, and how ours compares.
+pub fn row(name: &str, cost: Cost, ours: Cost) {
+    let ratio = ours.wall.as_secs_f64() / cost.wall.as_secs_f64();
+    println!("  {name:<46} {:>7.2} s   ours / this = {ratio:.2}", cost.wall.as_secs_f64());
+}
+
 /// What the figures were measured on.
 pub fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

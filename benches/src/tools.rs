@@ -53,6 +53,15 @@ pub fn pipeline(script: &str, cluster: &PgCluster, bucket: &Bucket) -> Result<Co
     Ok(command)
 }
 
+/// `restore-from-sos` with the same server and bucket, as the role that restores and with the key that reads.
+pub fn restorer(arguments: &[&str], cluster: &PgCluster, bucket: &Bucket) -> Result<Command> {
+    let mut command = Command::new(job("restore-from-sos")?);
+    let path = format!("{}:{}", cluster.bin_dir().display(), env::var("PATH").unwrap_or_default());
+    command.env_clear().envs(cluster.env()).envs(bucket.env(User::Restore)).env("PATH", path).env("PGUSER", "plana_restore");
+    command.args(["--quiet", "--store"]).arg(format!("s3://{}", bucket.name())).args(arguments);
+    Ok(command)
+}
+
 /// Our job with the same server and bucket, and the key that its work allows.
 pub fn ours(arguments: &[&str], cluster: &PgCluster, bucket: &Bucket) -> Result<Command> {
     let mut command = Command::new(job("pg-dump-to-sos")?);

@@ -1,6 +1,5 @@
 //! The preflight: a line per check, with what to do. Changes nothing that matters.
 
-use chrono::Utc;
 use plana_backup::{SetupError, setup};
 use plana_harness::{CheckLine, Context, Failure};
 use plana_pg::{
@@ -12,7 +11,7 @@ use plana_pg::{
 use plana_plan::pgclient::Fit;
 use plana_storage::{DynStore, Switch};
 
-use crate::{JOB, error::failure, run::CLOCK_TOLERANCE};
+use crate::{JOB, error::failure};
 
 /// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -22,7 +21,7 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
     let mut lines = vec![encryption(&context)];
     match server(&context).await {
         Ok(server) => {
-            lines.push(CheckLine::ok("server", describe(&server)));
+            lines.push(CheckLine::ok("server", server.describe()));
             lines.extend(clients(&context, &server).await);
             lines.extend(role(&server).await);
             lines.extend(tier_lookup(&context, &server).await);
@@ -68,12 +67,6 @@ fn encryption(context: &Context) -> CheckLine {
 async fn server(context: &Context) -> Result<Server, SetupError> {
     let config = context.config();
     setup::connect(config, &setup::connection(config, context.env(), JOB, None)?).await
-}
-
-fn describe(server: &Server) -> String {
-    let facts = server.facts();
-    let standby = if facts.in_recovery { ", a standby" } else { "" };
-    format!("PostgreSQL {} at {}{standby}, as role {}", facts.version, server.settings().server_label(), facts.role)
 }
 
 async fn clients(context: &Context, server: &Server) -> Vec<CheckLine> {
@@ -207,17 +200,16 @@ async fn safety(store: &DynStore) -> Option<CheckLine> {
 }
 
 async fn clock(store: &DynStore) -> Option<CheckLine> {
-    match store.server_time().await {
+    match setup::clock_difference(store).await {
         Ok(None) => None,
-        Ok(Some(theirs)) => {
-            let apart = (theirs - Utc::now()).abs();
+        Ok(Some(apart)) => {
             let found = format!("{} s apart from the store's", apart.num_seconds());
-            Some(if apart > CLOCK_TOLERANCE {
+            Some(if apart > setup::CLOCK_TOLERANCE {
                 CheckLine::problem("clock", found, "correct this host's clock (chronyc tracking): backups are stamped by it")
             } else {
                 CheckLine::ok("clock", found)
             })
         }
-        Err(error) => Some(problem("clock", error.into())),
+        Err(error) => Some(problem("clock", error)),
     }
 }

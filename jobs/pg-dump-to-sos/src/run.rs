@@ -1,12 +1,11 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use plana_backup::{ItemLocks, Origin, SetupError, Target, setup};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
     client::{Installed, Program},
     dump::DumpOptions,
-    locks::AdvisoryLocks,
     server::{DatabaseInfo, Server},
 };
 use plana_plan::{dumps::Candidate, pgclient::Fit};
@@ -27,9 +26,6 @@ pub struct Run<'a> {
     pub missing_within: Option<TimeDelta>,
 }
 
-/// The store's clock and ours may differ by this much before it is said.
-pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
-
 impl<'a> Run<'a> {
     /// Opens the server and the store, and finds the programs: everything without which no item could succeed.
     pub async fn open(context: &'a Context, args: &Args) -> Result<Self, SetupError> {
@@ -42,9 +38,7 @@ impl<'a> Run<'a> {
         let pg_dump = find_client(context, Program::PgDump, &server).await?;
         let pg_dumpall = find_client(context, Program::PgDumpAll, &server).await?;
         try_store(context, &store).await?;
-        // Advisory locks are seen within one database only: the same one for every job, whatever its DSN names.
-        let lock_database = server.settings().with_database(&config.postgres.maintenance_database);
-        let locks = AdvisoryLocks::connect(&lock_database, config.postgres.connect_timeout.0).await?;
+        let locks = setup::locks(config, &server).await?;
         let options = DumpOptions { lock_wait_timeout: config.dump.lock_wait_timeout.0, nice: config.dump.nice, ..DumpOptions::default() };
         Ok(Run {
             context,
@@ -77,9 +71,8 @@ impl<'a> Run<'a> {
 /// Asks the store now, instead of failing for each of a thousand databases later.
 async fn try_store(context: &Context, store: &DynStore) -> Result<(), SetupError> {
     // A directory has neither clock nor keys of its own.
-    let Some(theirs) = store.server_time().await? else { return Ok(()) };
-    let apart = (theirs - Utc::now()).abs();
-    if apart > CLOCK_TOLERANCE {
+    let Some(apart) = setup::clock_difference(store).await? else { return Ok(()) };
+    if apart > setup::CLOCK_TOLERANCE {
         context.report().warn(format!(
             "this host's clock and the store's differ by {} s: backups are stamped by this host's; correct it (chronyc tracking)",
             apart.num_seconds()

@@ -13,6 +13,7 @@ pub const JOB: &str = "restore-from-sos";
 const EXAMPLES: &str = "
   restore-from-sos list                               what there is, newest first
   restore-from-sos list 'acme.*' --long               with rows, and how each was verified
+  restore-from-sos check                              could a restore begin? changes nothing
   restore-from-sos check --latest '*'                 is the newest set of each name whole?
   restore-from-sos restore acme.planapulse.app --into acme_copy
                                                       beside what is there
@@ -58,7 +59,8 @@ pub enum Command {
         #[arg(value_name = "SET")]
         set: SetKey,
     },
-    /// Read sets back to their ends and compare everything with their manifests; nothing touches the disk
+    /// Read sets back to their ends and compare everything with their manifests; nothing touches the disk. Without sets: test
+    /// configuration, store, rights, clock, server and role, and where drills would restore
     Check(CheckArgs),
     /// Copy a set's files into a directory, verified as they are written; goes on where an earlier attempt was cut
     Fetch {
@@ -71,6 +73,8 @@ pub enum Command {
     },
     /// Restore a database
     Restore(RestoreArgs),
+    /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
+    RestoreGlobals(GlobalsArgs),
     /// Prove that backups restore: into scratch databases that are compared and dropped, the least recently proven first
     Drill(DrillArgs),
 }
@@ -119,7 +123,7 @@ pub struct ListArgs {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct CheckArgs {
     /// The sets: area/name/stamp.label.id
-    #[arg(value_name = "SET", required_unless_present = "latest")]
+    #[arg(value_name = "SET")]
     pub sets: Vec<SetKey>,
     /// The newest set of each of these names (repeatable)
     #[arg(long, value_name = "NAME-OR-GLOB")]
@@ -130,6 +134,20 @@ pub struct CheckArgs {
     /// How many at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub jobs: u32,
+}
+
+/// Which globals are restored, and where.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct GlobalsArgs {
+    /// The name of the globals, or a set: globals/name/stamp.label.id [default: dump.cluster_name]
+    #[arg(value_name = "NAME-OR-SET")]
+    pub what: Option<String>,
+    /// The newest set at this time, such as '2026-11-23 03:15' (UTC) [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Moment>,
+    /// How the server is reached, without a password [default: postgres.dsn, or libpq's environment]
+    #[arg(long, value_name = "DSN")]
+    pub dsn: Option<String>,
 }
 
 /// What is restored, and whereto.

@@ -1,40 +1,39 @@
 //! `drill`: backups restored for nothing but the proof.
 
+mod place;
+
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use plana_backup::setup;
 use plana_harness::{Context, Event, Failure, ItemReport, Outcome};
-use plana_pg::{
-    client::{Installed, Program},
-    restore::RestoreOptions,
-    scratch::Admin,
-};
+use plana_pg::restore::RestoreOptions;
 use plana_plan::{
     Area, SetKey,
     drill::{Proven, least_recently_proven},
     inventory::StoredSet,
+    pgclient::PgVersion,
 };
-use plana_restore::{DatabaseRestore, Purpose, ReadMeter, RestoreError, Restored, Wanted, groups, open_set, restore_database};
+use plana_restore::{DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, Wanted, groups, open_set, restore_database};
 use serde_json::json;
 
 use crate::{
-    JOB,
     args::DrillArgs,
     error::{Refusal, failure},
-    restore::refuse_superuser,
     source::Source,
 };
+pub use place::servers;
+use place::{Means, Place};
+
+/// Manifests that are read at the same time.
+const AT_ONCE: usize = 16;
 
 /// The state's document: when each name was last proven.
 const PROVEN: &str = "proven";
 
-/// Where drills restore, and what they remember.
+/// What all drills of a run share.
 struct Drill<'a> {
     context: &'a Context,
     source: Source,
-    admin: Admin,
-    pg_restore: Installed,
     proven: Mutex<Proven>,
 }
 
@@ -43,38 +42,38 @@ struct Drill<'a> {
 /// # Errors
 /// What ended the whole run; a backup that does not restore is an item of the report instead.
 pub async fn drill(context: Context, args: DrillArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
-    let drill = open(&context, &args, identity).await?;
+    let means = Means::find(&context, &args).await?;
+    let source = Source::open(&context, identity).await?;
+    let proven = Mutex::new(context.state().read(PROVEN).unwrap_or_default());
+    let drill = Drill { context: &context, source, proven };
     let newest = newest(&drill, &args).await.map_err(failure)?;
     let proven = drill.proven.lock().map(|proven| proven.clone()).unwrap_or_default();
     let chosen = least_recently_proven(newest.keys().map(String::as_str), &proven, args.sample);
-    context.progress().expect("databases", chosen.len() as u64);
-    let sets = chosen.iter().filter_map(|name| Some((*name, newest.get(*name)?)));
-    stream::iter(sets).for_each_concurrent(args.jobs as usize, |(name, set)| item(&drill, name, &set.key)).await;
+    let sets: Vec<(&str, &SetKey)> = chosen.iter().filter_map(|name| Some((*name, &newest.get(*name)?.key))).collect();
+    context.progress().expect("databases", sets.len() as u64);
+    if context.dry_run() {
+        stream::iter(sets).for_each_concurrent(AT_ONCE, |(name, set)| planned(&drill, name, set)).await;
+        return Ok(());
+    }
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let newest_server = if matches!(means, Means::Own(_)) { newest_server(&drill, &sets).await } else { None };
+    let place = Place::open(&context, means, &args, newest_server).await.map_err(failure)?;
+    stream::iter(sets).for_each_concurrent(args.jobs as usize, |(name, set)| item(&drill, &place, name, set)).await;
+    place.close(&context).await;
     Ok(())
 }
 
-async fn open<'a>(context: &'a Context, args: &DrillArgs, identity: Option<PathBuf>) -> Result<Drill<'a>, Failure> {
-    let (config, env) = (context.config(), context.env());
-    let source = Source::open(context, identity).await?;
-    let dsn = match &args.scratch_dsn {
-        Some(dsn) => Some(setup::shown_dsn(dsn).map_err(Refusal::from).map_err(failure)?),
-        None => config.scratch_dsn(env)?,
-    };
-    let Some(dsn) = dsn else {
-        return Err(Failure::bad_config(
-            "find a server to restore on: set restore.scratch_dsn or give --scratch-dsn; let it be another than the one that is backed up",
-        ));
-    };
-    let opened = async {
-        let settings = setup::connection(config, env, JOB, Some(&dsn))?;
-        let server = setup::connect(config, &settings).await?;
-        refuse_superuser(&server, args.as_superuser)?;
-        let pg_restore = setup::find_client(config, env, Program::PgRestore, &server).await?.client;
-        Ok::<_, Refusal>((Admin::new(server), pg_restore))
-    };
-    let (admin, pg_restore) = opened.await.map_err(failure)?;
-    let proven = Mutex::new(context.state().read(PROVEN).unwrap_or_default());
-    Ok(Drill { context, source, admin, pg_restore, proven })
+/// The newest version of the servers that the sets were dumped from. What cannot be read says so when its turn comes.
+async fn newest_server(drill: &Drill<'_>, sets: &[(&str, &SetKey)]) -> Option<PgVersion> {
+    let versions: Vec<_> = sets.iter().map(|(_, key)| server_of(drill, key)).collect();
+    stream::iter(versions).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.into_iter().flatten().max()
+}
+
+async fn server_of(drill: &Drill<'_>, key: &SetKey) -> Option<PgVersion> {
+    let set = open_set(&drill.source.store, key).await.ok()?;
+    set.manifest.database?.server_version.parse().ok()
 }
 
 /// The newest committed set of each name that is wanted.
@@ -93,9 +92,25 @@ async fn newest(drill: &Drill<'_>, args: &DrillArgs) -> Result<BTreeMap<String, 
     Ok(newest)
 }
 
-async fn item(drill: &Drill<'_>, name: &str, key: &SetKey) {
+/// What would be done.
+async fn planned(drill: &Drill<'_>, name: &str, key: &SetKey) {
+    let report = match open_set(&drill.source.store, key).await {
+        Ok(set) => report_of(&set, name, Outcome::Planned),
+        Err(error) => ItemReport::failed(key.area, name, error),
+    };
+    drill.context.report().item(report.key(key.to_string()));
+}
+
+fn report_of(set: &OpenSet, name: &str, outcome: Outcome) -> ItemReport {
+    let (key, payload) = (&set.key, &set.manifest.payload);
+    ItemReport::new(key.area, name, outcome)
+        .field("set", format!("{}.{}.{}", key.stamp, key.label, key.id))
+        .sizes(payload.stored_bytes, payload.content_bytes)
+}
+
+async fn item(drill: &Drill<'_>, place: &Place, name: &str, key: &SetKey) {
     let began = Instant::now();
-    let report = match restored(drill, name, key).await {
+    let report = match restored(drill, place, name, key).await {
         Ok(report) => report,
         Err(RestoreError::Cancelled) => ItemReport::new(key.area, name, Outcome::Cancelled),
         Err(error) => {
@@ -107,32 +122,33 @@ async fn item(drill: &Drill<'_>, name: &str, key: &SetKey) {
     drill.context.report().item(report.key(key.to_string()).took(began.elapsed()));
 }
 
-async fn restored(drill: &Drill<'_>, name: &str, key: &SetKey) -> Result<ItemReport, RestoreError> {
-    let Drill { context, source, admin, pg_restore, .. } = drill;
+async fn restored(drill: &Drill<'_>, place: &Place, name: &str, key: &SetKey) -> Result<ItemReport, RestoreError> {
+    let Drill { context, source, .. } = drill;
     if context.cancel().is_cancelled() {
         return Err(RestoreError::Cancelled);
     }
     let config = context.config();
     let set = open_set(&source.store, key).await?;
     let payload = &set.manifest.payload;
-    let report = |outcome| {
-        ItemReport::new(key.area, name, outcome)
-            .field("set", format!("{}.{}.{}", key.stamp, key.label, key.id))
-            .sizes(payload.stored_bytes, payload.content_bytes)
-    };
-    if context.dry_run() {
-        return Ok(report(Outcome::Planned));
-    }
     let meter = ReadMeter::default();
     let _bar = context.progress().watch(name, Some(payload.stored_bytes), meter.stored_bytes.clone());
-    // The scratch server knows none of the owners: what is proven is the data and that it restores.
-    let options = RestoreOptions { jobs: config.restore.jobs, no_owner: true, no_privileges: true, ..RestoreOptions::default() };
+    let _room = place.room(set.manifest.database.as_ref(), payload.content_bytes)?;
+    // The scratch server knows neither owners nor tablespaces: what is proven is the data and that it restores.
+    let options = RestoreOptions {
+        jobs: config.restore.jobs,
+        no_owner: true,
+        no_privileges: true,
+        extra_args: vec!["--no-tablespaces".to_owned()],
+        ..RestoreOptions::default()
+    };
     let keys: Vec<String> = set.manifest.requires_key.iter().map(|key| key.name.clone()).collect();
     let began = Instant::now();
     let Restored { rows, tables, warnings, .. } = restore_database(&DatabaseRestore {
         reading: source.reading(context, &set, &meter),
-        admin,
-        pg_restore,
+        admin: &place.admin,
+        locks: &place.locks,
+        superuser: place.superuser(),
+        pg_restore: &place.pg_restore,
         options,
         scratch_prefix: &config.dump.scratch_prefix,
         spool: config.restore.spool_dir.as_deref(),
@@ -146,7 +162,7 @@ async fn restored(drill: &Drill<'_>, name: &str, key: &SetKey) -> Result<ItemRep
     remember(drill, name, now);
     let data = json!({ "set": key.to_string(), "rows": rows, "tables": tables, "seconds": began.elapsed().as_secs_f64() });
     context.events().send(Event::about("drill.passed", format!("{}/{name}", key.area), data));
-    let report = report(Outcome::Done).field("rows", rows).field("tables", tables).proven(now);
+    let report = report_of(&set, name, Outcome::Done).field("rows", rows).field("tables", tables).proven(now);
     Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
 }
 

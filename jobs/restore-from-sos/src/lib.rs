@@ -5,7 +5,9 @@ mod check;
 mod drill;
 mod error;
 mod fetch;
+mod globals;
 mod list;
+mod preflight;
 mod restore;
 mod source;
 
@@ -26,9 +28,15 @@ pub fn run(args: Args) -> ExitCode {
     match args.command {
         Command::List(list) => harness.answer(move |context| list::list(context, list.clone())),
         Command::Show { set } => harness.answer(move |context| list::show(context, set.clone())),
+        Command::Check(check) if check.sets.is_empty() && check.latest.is_empty() => {
+            harness.check(move |context| preflight::preflight(context, identity.clone()))
+        }
         Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
         Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),
         Command::Drill(drill) => harness.run(move |context| drill::drill(context, drill.clone(), identity.clone())),
+        Command::RestoreGlobals(globals) => {
+            harness.run(move |context| globals::restore_globals(context, globals.clone(), identity.clone()))
+        }
         Command::Restore(restore) => harness.run(move |context| restore::restore(context, restore.clone(), identity.clone())),
     }
 }

@@ -4,14 +4,16 @@ use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
 use plana_harness::{Context, Failure, ItemReport, Outcome};
-use plana_pg::{client::Program, restore::RestoreOptions, scratch::Admin, server::Server};
+use plana_pg::{client::Program, locks::AdvisoryLocks, restore::RestoreOptions, scratch::Admin, server::Server};
 use plana_plan::{SetKey, name::printable};
-use plana_restore::{DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, open_set, restore_database};
+use plana_restore::{
+    DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, open_set, restore_database, sweep_scratch,
+};
 
 use crate::{
     JOB,
     args::RestoreArgs,
-    error::{Refusal, failure},
+    error::{Refusal, failure, is_early},
     source::Source,
 };
 
@@ -28,18 +30,11 @@ pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathB
         Ok(report) => report,
         Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &name, Outcome::Cancelled),
         // Nothing was begun: the whole run ends with the guard rail's own code.
-        Err(error) if failure_is_early(&error) => return Err(failure(error)),
+        Err(error) if is_early(&error) => return Err(failure(error)),
         Err(error) => ItemReport::failed(set.key.area, &name, plana_harness::chain(&error)),
     };
     context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
     Ok(())
-}
-
-fn failure_is_early(error: &Refusal) -> bool {
-    match error {
-        Refusal::Setup(_) => true,
-        Refusal::Restore(error) => error.is_guard_rail(),
-    }
 }
 
 async fn found(context: &Context, source: &Source, args: &RestoreArgs) -> Result<OpenSet, Refusal> {
@@ -60,6 +55,7 @@ async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &O
     let server = setup::connect(config, &settings).await?;
     refuse_superuser(&server, args.as_superuser)?;
     let pg_restore = setup::find_client(config, context.env(), Program::PgRestore, &server).await?;
+    let locks = setup::locks(config, &server).await?;
     let admin = Admin::new(server);
     let target = args.into.clone().unwrap_or_else(|| set.manifest.name.clone());
     let options = RestoreOptions {
@@ -84,11 +80,14 @@ async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &O
         let missing = missing(facts, &admin, &[facts.owner.clone()].into()).await?;
         return Ok(missing.into_iter().fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
     }
+    sweep(context, &admin, &locks).await?;
     let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
     let purpose = if args.replace { Purpose::Replace(&target) } else { Purpose::Place(&target) };
     let restored = restore_database(&DatabaseRestore {
         reading,
         admin: &admin,
+        locks: &locks,
+        superuser: None,
         pg_restore: &pg_restore.client,
         options,
         scratch_prefix: &config.dump.scratch_prefix,
@@ -102,6 +101,14 @@ async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &O
     let Restored { kept_as, rows, tables, warnings, .. } = restored;
     let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
     Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
+}
+
+/// Drops what killed runs have left on the server, and says so.
+pub async fn sweep(context: &Context, admin: &Admin, locks: &AdvisoryLocks) -> Result<(), RestoreError> {
+    for name in sweep_scratch(admin, locks, &context.config().dump.scratch_prefix, context.now()).await? {
+        context.report().warn(format!("the scratch database `{}`, which a killed run left, was dropped", printable(&name)));
+    }
+    Ok(())
 }
 
 /// A dump holds functions, and some of them run while it is restored.

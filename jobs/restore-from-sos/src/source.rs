@@ -48,7 +48,8 @@ impl Source {
     }
 }
 
-fn identities(path: PathBuf) -> Result<Identities, RestoreError> {
+/// The private keys of a file.
+pub fn identities(path: PathBuf) -> Result<Identities, RestoreError> {
     let text = std::fs::read_to_string(&path).map_err(|error| RestoreError::Identity { path: path.clone(), reason: error.to_string() })?;
     Identities::parse_file(&text).map_err(|error| RestoreError::identity(path, &error))
 }

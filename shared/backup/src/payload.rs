@@ -12,8 +12,8 @@ use std::{
 
 use plana_archive::{Compression, PayloadDigests, PayloadEncoder};
 use plana_plan::{SetKey, manifest::Payload};
-use plana_storage::{Finished, ObjectWriter, PartSink, WriterOptions};
-use tokio::{task::JoinHandle, time::Instant};
+use plana_storage::{Finished, ObjectWriter, PartSink, WriterOptions, watchdog::stalled};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -143,7 +143,7 @@ where
     let sending = async {
         tokio::select! {
             sent = writer.write_all_from(parts) => sent.map_err(BackupError::Store),
-            after = stalled(meter, target.stall_timeout) => Err(BackupError::Stalled { after }),
+            () = stalled(|| meter.position(), target.stall_timeout) => Err(BackupError::Stalled { after: target.stall_timeout }),
             () = cancel.cancelled() => Err(BackupError::Cancelled),
         }
     };
@@ -224,19 +224,5 @@ impl<W: Write> Write for Counted<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.encoder.flush()
-    }
-}
-
-/// Returns once neither side has moved for `limit`.
-async fn stalled(meter: &Meter, limit: Duration) -> Duration {
-    let mut seen = (meter.position(), Instant::now());
-    loop {
-        tokio::time::sleep((limit / 20).max(Duration::from_millis(50))).await;
-        let position = meter.position();
-        if position != seen.0 {
-            seen = (position, Instant::now());
-        } else if seen.1.elapsed() >= limit {
-            return limit;
-        }
     }
 }

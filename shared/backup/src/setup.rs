@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use chrono::{TimeDelta, Utc};
 use plana_archive::{Recipients, RecipientsError};
 use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::Encryption};
 use plana_pg::{
     client::{self, Chosen, ClientError, Program},
     dsn::{self, ConnectionSettings, DsnError},
+    locks::AdvisoryLocks,
     server::{Server, ServerError},
 };
 use plana_storage::{DynStore, OpenOptions, StoreError};
@@ -107,6 +109,17 @@ pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Res
     Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
 }
 
+/// The store's clock and ours may differ by this much before it is said.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// How far this host's clock and the store's are apart; `None` for a store without one.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn clock_difference(store: &DynStore) -> Result<Option<TimeDelta>, SetupError> {
+    Ok(store.server_time().await?.map(|theirs| (theirs - Utc::now()).abs()))
+}
+
 /// How the server is reached, by the configuration or, over it, by a connection string of the command line.
 ///
 /// # Errors
@@ -134,6 +147,15 @@ pub fn shown_dsn(text: &str) -> Result<Secret, SetupError> {
 /// When it does not, refuses us, or is a pooler.
 pub async fn connect(config: &Config, settings: &ConnectionSettings) -> Result<Server, SetupError> {
     Ok(Server::connect(settings, config.postgres.connect_timeout.0).await?)
+}
+
+/// Locks of items on the server. They are seen within one database only: the same one for every job, whatever its DSN names.
+///
+/// # Errors
+/// When the server does not let us in.
+pub async fn locks(config: &Config, server: &Server) -> Result<AdvisoryLocks, SetupError> {
+    let settings = server.settings().with_database(&config.postgres.maintenance_database);
+    Ok(AdvisoryLocks::connect(&settings, config.postgres.connect_timeout.0).await?)
 }
 
 /// The installed program that fits the server.

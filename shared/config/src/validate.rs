@@ -57,6 +57,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     outward::postgres(&config.postgres, &mut findings);
     dump(&config.dump, &mut findings);
     findings.require((1..=64).contains(&config.restore.jobs), &["restore", "jobs"], "is not from 1 to 64", "2 fits most servers");
+    findings.require_text(&config.restore.scratch_user, &["restore", "scratch_user"], "name a user of this host, such as postgres");
     rules(&config.rules, &mut findings);
     retention(&config.retention, &mut findings);
     tiers(&config.tiers, &config.retention, &mut findings);

@@ -72,7 +72,8 @@ pub(crate) fn start(common: &CommonArgs, run: RunLabel, bars: Option<MultiProgre
 /// never print (headers, connection strings), so of theirs only warnings are shown.
 fn targets(level: LevelFilter) -> Targets {
     let own = std::env::current_exe().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().replace('-', "_")));
-    let rooms = ["plana_plan", "plana_config", "plana_storage", "plana_pg", "plana_archive", "plana_backup", "plana_harness"];
+    let rooms =
+        ["plana_plan", "plana_config", "plana_storage", "plana_pg", "plana_archive", "plana_backup", "plana_restore", "plana_harness"];
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN));
     rooms.into_iter().map(str::to_owned).chain(own).fold(targets, |targets, room| targets.with_target(room, level))
 }

@@ -24,10 +24,11 @@ use tokio::sync::oneshot;
 pub use failure::{ConnectionFailure, FailureKind, ProgramError, Sign, Subject};
 pub(crate) use running::Launch;
 pub use running::{Finished, Running};
-pub use start::{ChildCommand, Input};
+pub use start::{Account, ChildCommand, Input};
 
-/// How long a child may take to stop before it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a child may take to stop before it is killed. A server that is told to stop at once kills its own children
+/// after five seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How a child ended.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Child {
         (&mut self.ended).await.map_err(|_| gone())?
     }
 
-    /// Tells it to stop, kills it when it does not within five seconds, and waits for its end.
+    /// Tells it to stop, kills it when it does not within eight seconds, and waits for its end.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -120,18 +121,19 @@ impl Drop for Child {
 #[derive(Debug, Clone)]
 pub struct Process {
     pid: Pid,
+    stop: Signal,
     /// Whether the child was reaped: from then on its number may belong to somebody else.
     reaped: Arc<Mutex<bool>>,
 }
 
 impl Process {
-    fn new(pid: Pid) -> Self {
-        Process { pid, reaped: Arc::new(Mutex::new(false)) }
+    fn new(pid: Pid, stop: Signal) -> Self {
+        Process { pid, stop, reaped: Arc::new(Mutex::new(false)) }
     }
 
     /// Tells it to stop, also where it is stopped (SIGSTOP) and would not hear.
     pub fn terminate(&self) {
-        self.signal(Signal::TERM);
+        self.signal(self.stop);
         self.signal(Signal::CONT);
     }
 

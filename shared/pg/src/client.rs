@@ -20,6 +20,8 @@ pub enum Program {
     PgRestore,
     /// Runs SQL.
     Psql,
+    /// The server itself.
+    Postgres,
 }
 
 impl Program {
@@ -30,6 +32,7 @@ impl Program {
             Program::PgDumpAll => "pg_dumpall",
             Program::PgRestore => "pg_restore",
             Program::Psql => "psql",
+            Program::Postgres => "postgres",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether our role may read all that a dump reads, and the SQL that mends what is missing.
 
+mod restorer;
+
 use plana_plan::name::printable;
 use sqlx::PgConnection;
 
@@ -8,12 +10,14 @@ use crate::{
     sql,
 };
 
+pub use restorer::{RESTORER_SQL, check_restorer};
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grade {
-    /// The dump would fail.
+    /// The dump, or the restore, would fail.
     Missing,
-    /// The dump succeeds, and something is worth knowing.
+    /// It succeeds, and something is worth knowing.
     Note,
 }
 
@@ -46,6 +50,8 @@ ALTER ROLE plana_backup BYPASSRLS;
 -- too; the next line makes its transactions read-only unless it asks otherwise.
 ALTER ROLE plana_backup SET lo_compat_privileges = on;
 ALTER ROLE plana_backup SET default_transaction_read_only = on;
+-- Failures are told apart by the server's words: in English.
+ALTER ROLE plana_backup SET lc_messages = 'C';
 -- Databases whose CONNECT was revoked from PUBLIC. Repeat it when one is made so.
 SELECT format('GRANT CONNECT ON DATABASE %I TO plana_backup', datname) FROM pg_database
  WHERE datallowconn AND NOT has_database_privilege('plana_backup', oid, 'CONNECT') \gexec

@@ -10,13 +10,14 @@ mod count;
 mod create;
 mod error;
 mod evict;
+mod extensions;
 mod grants;
 mod names;
 mod place;
 mod public_schema;
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -27,6 +28,7 @@ use crate::{
 pub use count::CountError;
 pub use create::{NewDatabase, Scratch};
 pub use error::AdminError;
+pub use extensions::{Available, Wanted};
 pub use names::{is_scratch, kept_name, scratch_name};
 pub use public_schema::grants_create;
 
@@ -55,18 +57,6 @@ impl Admin {
         let roles = self.column("look for roles", "SELECT rolname::text FROM pg_catalog.pg_roles").await?;
         let roles: BTreeSet<_> = roles.into_iter().collect();
         Ok(names.iter().filter(|name| !roles.contains(*name)).cloned().collect())
-    }
-
-    /// The extensions that the server could create, with the version that it would take.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub async fn available_extensions(&self) -> Result<BTreeMap<String, String>, ServerError> {
-        let mut connection = self.session(None).await?;
-        let query = "SELECT name::text, COALESCE(default_version, '') FROM pg_catalog.pg_available_extensions";
-        let found = sqlx::query_as::<_, (String, String)>(query).fetch_all(&mut connection).await;
-        close(connection).await;
-        Ok(self.answered("list the available extensions", found)?.into_iter().collect())
     }
 
     /// The tablespaces.

@@ -43,6 +43,12 @@ impl Server {
         &self.facts
     }
 
+    /// What it is, where, and who we are there, for people.
+    pub fn describe(&self) -> String {
+        let standby = if self.facts.in_recovery { ", a standby" } else { "" };
+        format!("PostgreSQL {} at {}{standby}, as role {}", self.facts.version, self.settings.server_label(), self.facts.role)
+    }
+
     /// How it is reached: of several hosts only the one that answered, so that a dump comes from the same server.
     pub fn settings(&self) -> &ConnectionSettings {
         &self.settings

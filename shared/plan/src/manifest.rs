@@ -66,6 +66,22 @@ pub struct Manifest {
     pub requires_key: Vec<RequiredKey>,
 }
 
+/// Whose rules for sorting and case a database has, besides `LC_COLLATE` and `LC_CTYPE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocaleFacts {
+    /// `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// The provider's name of the locale, such as `de-u-ks-level2`; absent for libc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Further ICU rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_rules: Option<String>,
+    /// The version of the provider's rules when the database was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
 /// Which run of which job made the set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeBy {
@@ -165,6 +181,10 @@ pub struct DatabaseFacts {
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
+    /// Whose rules for sorting and case it has; absent where the server does not tell (before 15), or an older version of
+    /// this suite did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<LocaleFacts>,
     /// `pg_database_size` before the dump, in bytes.
     pub size_bytes: u64,
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`: role (empty for all) → settings.

@@ -3,6 +3,7 @@
 //! It is restored under a short random name that no application looks for, with CONNECT revoked and another owner, and takes
 //! its own name at the very end: whatever fails before leaves what was there as it was.
 
+mod extensions;
 mod load;
 mod place;
 mod ready;
@@ -11,13 +12,14 @@ use std::path::Path;
 
 use plana_pg::{
     client::Installed,
+    locks::AdvisoryLocks,
     restore::RestoreOptions,
     scratch::{Admin, grants_create, scratch_name},
 };
-use plana_plan::manifest::DatabaseFacts;
+use plana_plan::{Area, manifest::DatabaseFacts};
 
 use crate::{error::RestoreError, hook::run_hook, read::Reading};
-use ready::Owners;
+use ready::Contents;
 pub use ready::missing;
 
 /// What is restored, from where, and whereto.
@@ -26,6 +28,10 @@ pub struct DatabaseRestore<'a> {
     pub reading: Reading<'a>,
     /// The server, and our rights on it.
     pub admin: &'a Admin,
+    /// Locks that show others that the unfinished database is in use.
+    pub locks: &'a AdvisoryLocks,
+    /// The server as its superuser, where it is our own: extensions that only one may make are then made first.
+    pub superuser: Option<&'a Admin>,
     /// The chosen pg_restore.
     pub pg_restore: &'a Installed,
     /// How it is run.
@@ -79,27 +85,38 @@ pub async fn restore_database(restore: &DatabaseRestore<'_>) -> Result<Restored,
     let Some(facts) = &set.manifest.database else {
         return Err(RestoreError::Refused(format!("restore {}: it is no dump of a database; use `fetch`", set.key)));
     };
-    let owners = ready::check(restore, facts).await?;
+    let contents = ready::check(restore, facts).await?;
     let random = getrandom::u32().map_err(|error| RestoreError::Internal(format!("no random number can be had: {error}")))?;
     let scratch = scratch_name(restore.scratch_prefix, random);
+    // Before it is made, until it has its place or is gone: no sweep takes it for what a killed run left.
+    let taken = restore.locks.try_lock(Area::Pg, &scratch).await.map_err(|error| RestoreError::Internal(error.to_string()))?;
+    let lock = taken.ok_or_else(|| RestoreError::Internal(format!("another restore uses the random name {scratch}")))?;
     restore.admin.create_database(&scratch, &load::new_database(facts)).await?;
     tracing::info!(database = scratch, "restoring {}", set.key);
-    let restored = fill(restore, facts, &owners, &scratch).await;
+    let lost = lock.lost();
+    let restored = tokio::select! {
+        restored = fill(restore, facts, &contents, &scratch) => restored,
+        () = lost.cancelled() => Err(RestoreError::LockLost),
+    };
     match (&restored, restore.purpose) {
         (Ok(_), Purpose::Place(_) | Purpose::Replace(_)) => {}
         (Err(_), _) if restore.keep_failed => {
+            restore.admin.keep(&scratch).await?;
             tracing::warn!(database = scratch, "the unfinished database is left for a look; drop it when you are done");
         }
         _ => discard(restore, &scratch).await,
     }
+    lock.release().await;
     restored
 }
 
-async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, owners: &Owners, scratch: &str) -> Result<Restored, RestoreError> {
+async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, contents: &Contents, scratch: &str) -> Result<Restored, RestoreError> {
     let work = async {
-        restore.admin.allow_in_public(scratch, &owners.roles, true).await?;
-        let warnings = load::load(restore, scratch).await?;
-        let borrowed = owners.roles.iter().filter(|role| !grants_create(&owners.public_acl, role)).cloned().collect();
+        let prepared = extensions::prepare(restore, contents, scratch).await?;
+        restore.admin.allow_in_public(scratch, &contents.owners, true).await?;
+        let mut warnings = prepared.warnings.clone();
+        warnings.extend(load::load(restore, &prepared.options, scratch).await?);
+        let borrowed = contents.owners.iter().filter(|role| !grants_create(&contents.public_acl, role)).cloned().collect();
         restore.admin.allow_in_public(scratch, &borrowed, false).await?;
         let (rows, tables) = load::prove(restore, facts, scratch).await?;
         tracing::info!(rows, tables, "every table has the rows that the manifest names");

@@ -4,7 +4,9 @@ use std::{io, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use plana_archive::{DecodeError, IdentitiesError, UnknownCompression};
-use plana_pg::{archive::ArchiveError, restore::RestoreError as PgRestoreError, scratch::AdminError, server::ServerError};
+use plana_pg::{
+    archive::ArchiveError, globals::GlobalsError, restore::RestoreError as PgRestoreError, scratch::AdminError, server::ServerError,
+};
 use plana_plan::{Area, Stamp, manifest::ManifestError, name::printable};
 use plana_storage::StoreError;
 
@@ -115,6 +117,9 @@ pub enum RestoreError {
     /// The run was cancelled.
     #[error("finish: the run was cancelled")]
     Cancelled,
+    /// The session that holds our locks is gone.
+    #[error("finish: the connection that holds the lock on the unfinished database was lost; look at the server's log, and run it again")]
+    LockLost,
     /// A file could not be written.
     #[error("write {}: {source}{}", .path.display(), full(.source))]
     File {
@@ -135,6 +140,9 @@ pub enum RestoreError {
     /// The server failed.
     #[error("{0}")]
     Server(#[from] ServerError),
+    /// Roles or tablespaces could not be made.
+    #[error("{0}")]
+    Globals(#[from] GlobalsError),
     /// pg_restore failed.
     #[error("{0}")]
     PgRestore(#[from] PgRestoreError),

@@ -40,7 +40,7 @@ fn file_error(path: &Path, source: std::io::Error) -> RestoreError {
 
 async fn fetch_volume(reading: &Reading<'_>, volume: &Volume, from: &ReadVolume, path: &Path) -> Result<(), RestoreError> {
     if path.exists() {
-        let hasher = hash_file(path, volume.bytes)?;
+        let hasher = hash_file(path, volume.bytes).await?;
         if hasher.bytes() == volume.bytes && hasher.finish().sha256 == volume.sha256 {
             return Ok(());
         }
@@ -50,7 +50,7 @@ async fn fetch_volume(reading: &Reading<'_>, volume: &Volume, from: &ReadVolume,
     let part = path.with_added_extension("part");
     let failed = |source| file_error(&part, source);
     let mut file = OpenOptions::new().create(true).append(true).read(true).open(&part).map_err(failed)?;
-    let mut hasher = hash_file(&part, u64::MAX)?;
+    let mut hasher = hash_file(&part, u64::MAX).await?;
     if hasher.bytes() > volume.bytes {
         file.set_len(0).map_err(failed)?;
         hasher = StreamHasher::default();
@@ -91,8 +91,14 @@ async fn written(mut file: File, mut hasher: StreamHasher, chunk: bytes::Bytes, 
     writing.await.map_err(|error| RestoreError::Internal(error.to_string()))?
 }
 
-/// Hashes a file, up to so many bytes and one more.
-fn hash_file(path: &Path, most: u64) -> Result<StreamHasher, RestoreError> {
+/// Hashes a file, up to so many bytes and one more, where it may take its time.
+async fn hash_file(path: &Path, most: u64) -> Result<StreamHasher, RestoreError> {
+    let path = path.to_path_buf();
+    let hashing = tokio::task::spawn_blocking(move || hash(&path, most));
+    hashing.await.map_err(|error| RestoreError::Internal(error.to_string()))?
+}
+
+fn hash(path: &Path, most: u64) -> Result<StreamHasher, RestoreError> {
     let failed = |source| file_error(path, source);
     let mut file = File::open(path).map_err(failed)?.take(most.saturating_add(1));
     let (mut hasher, mut buffer) = (StreamHasher::default(), vec![0; 1 << 20]);

@@ -11,8 +11,7 @@ use std::{
 
 use plana_archive::{DecodeError, Identities, PayloadDecoder};
 use plana_plan::SetKey;
-use plana_storage::{DynStore, MemoryBudget, ReaderOptions, StoreError, VolumeReader, VolumeSource};
-use tokio::time::Instant;
+use plana_storage::{DynStore, MemoryBudget, ReaderOptions, StoreError, VolumeReader, VolumeSource, watchdog::stalled};
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::RestoreError, open::OpenSet};
@@ -153,7 +152,7 @@ where
     });
     let fetched = tokio::select! {
         fetched = reader.read_all_into(feed) => fetched.map(|_delivery| ()).map_err(RestoreError::Store),
-        () = stalled(meter, stall_timeout) => Err(RestoreError::Stalled(stall_timeout)),
+        () = stalled(|| meter.position(), stall_timeout) => Err(RestoreError::Stalled(stall_timeout)),
         () = cancel.cancelled() => Err(RestoreError::Cancelled),
     };
     // The last chunks are decoded after they have all been fetched, and that too may stand still or be cancelled.
@@ -161,7 +160,7 @@ where
         match fetched {
             Ok(()) => tokio::select! {
                 decoded = consumer => joined(decoded),
-                () = stalled(meter, stall_timeout) => Err(RestoreError::Stalled(stall_timeout)),
+                () = stalled(|| meter.position(), stall_timeout) => Err(RestoreError::Stalled(stall_timeout)),
                 () = cancel.cancelled() => Err(RestoreError::Cancelled),
             },
             Err(error) => {
@@ -175,20 +174,6 @@ where
 
 fn joined<T>(joined: Result<Result<T, RestoreError>, tokio::task::JoinError>) -> Result<T, RestoreError> {
     joined.unwrap_or_else(|error| Err(RestoreError::Internal(error.to_string())))
-}
-
-/// Returns once nothing has moved for `limit`.
-async fn stalled(meter: &ReadMeter, limit: Duration) {
-    let mut seen = (meter.position(), Instant::now());
-    loop {
-        tokio::time::sleep((limit / 20).max(Duration::from_millis(50))).await;
-        let position = meter.position();
-        if position != seen.0 {
-            seen = (position, Instant::now());
-        } else if seen.1.elapsed() >= limit {
-            return;
-        }
-    }
 }
 
 /// What a reader of content was told: the store's own error, or what the decoder found.

@@ -26,6 +26,7 @@ pub mod s3;
 pub mod sink;
 pub mod source;
 pub mod verify;
+pub mod watchdog;
 pub mod writer;
 
 pub use budget::{MemoryBudget, PartSource};

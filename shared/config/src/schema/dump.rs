@@ -115,4 +115,8 @@ pub struct Restore {
     pub scratch_dsn: Option<Secret>,
     /// A file that holds it.
     pub scratch_dsn_file: Option<PathBuf>,
+    /// Where drills make a throwaway cluster, when there is no scratch server.
+    pub scratch_dir: PathBuf,
+    /// As which user of this host its server runs when the drill is root.
+    pub scratch_user: String,
 }

@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, fs::File, path::Path};
 
+use rustix::process::Signal;
+
 use super::{Child, ChildCommand, Exit, FailureKind, Input, Process, ProgramError};
 use crate::{client::Installed, dsn::ConnectionSettings};
 
@@ -52,7 +54,8 @@ impl<K: FailureKind> Running<K> {
             arguments.push(format!("--dbname={}", conninfo.join(" ")).into());
         }
         arguments.extend(file.into_iter().flat_map(|file| ["--".into(), file.into()]));
-        let command = ChildCommand { program: client.path.clone(), arguments, input, connection, nice };
+        let (program, stop) = (client.path.clone(), Signal::TERM);
+        let command = ChildCommand { program, arguments, input, connection, nice, stop, account: None };
         let child = Child::start(command).await.map_err(|error| failed(error.to_string()))?;
         tracing::debug!(pid = child.pid(), program = %client.path.display(), what, doing = K::DOING, "child started");
         Ok(Running { child, what, user: settings.user().to_owned(), outcome: None })
@@ -92,7 +95,7 @@ impl<K: FailureKind> Running<K> {
         self.outcome.clone().unwrap_or_else(|| Err(ProgramError::unknown(&self.what, "nobody waited for it")))
     }
 
-    /// Tells it to stop, kills it when it does not within five seconds, and waits for its end.
+    /// Tells it to stop, kills it when it does not within eight seconds, and waits for its end.
     pub async fn terminate(&mut self) {
         if self.outcome.is_none() {
             let exit = self.child.stop().await;

@@ -50,6 +50,19 @@ pub struct ChildCommand {
     pub connection: ChildConnection,
     /// How far it stands back for others, 0 to 19.
     pub nice: u8,
+    /// What tells it to stop, also when this process is killed.
+    pub stop: Signal,
+    /// As whom it runs, where that is not us.
+    pub account: Option<Account>,
+}
+
+/// A user of this system, and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
 }
 
 /// What the thread tells once the child runs.
@@ -78,7 +91,7 @@ fn stay_with(command: ChildCommand, tell_started: oneshot::Sender<Started>, tell
         return;
     };
     let stdin = child.stdin.take().map(|stdin| pipe(stdin.into()));
-    let process = Process::new(pid);
+    let process = Process::new(pid, command.stop);
     if tell_started.send(Ok((process.clone(), stdin, pipe(stdout.into())))).is_err() {
         process.stop_in_background();
     }
@@ -133,7 +146,11 @@ fn spawn(command: &ChildCommand) -> io::Result<std::process::Child> {
     // A group of its own: Ctrl-C reaches us, and we stop it in our own order; what a wrapper starts is stopped with it.
     process.process_group(0);
     let inherited = command.connection.passfile.as_ref().and_then(|file| file.descriptor()).map(|fd| fd.as_raw_fd());
-    prepare(&mut process, inherited, command.nice);
+    if let Some(Account { uid, gid }) = command.account {
+        // Our other groups are given up with it.
+        process.uid(uid).gid(gid);
+    }
+    prepare(&mut process, inherited, command.nice, command.stop);
     process.spawn()
 }
 
@@ -146,10 +163,10 @@ fn is_inherited(name: &str) -> bool {
 
 /// Runs between fork and exec, where only system calls are allowed: no allocation, no locks.
 #[allow(unsafe_code)]
-fn prepare(process: &mut Command, inherited: Option<RawFd>, niceness: u8) {
+fn prepare(process: &mut Command, inherited: Option<RawFd>, niceness: u8, stop: Signal) {
     let parent = getpid();
     let prepare = move || {
-        set_parent_process_death_signal(Some(Signal::TERM))?;
+        set_parent_process_death_signal(Some(stop))?;
         // The parent may have died just before: then nobody will send the signal.
         if getppid() != Some(parent) {
             return Err(io::ErrorKind::BrokenPipe.into());

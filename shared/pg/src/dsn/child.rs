@@ -103,6 +103,14 @@ pub(crate) fn conninfo_item(keyword: &str, value: &str) -> String {
     format!("{keyword}='{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
+impl ChildConnection {
+    /// For a program that is no client: no setting of ours reaches it.
+    pub fn none() -> Self {
+        let remove = KEYWORDS.iter().filter_map(|(_, variable)| *variable).chain(OTHER_VARIABLES.iter().copied()).collect();
+        ChildConnection { remove, set: Vec::new(), conninfo: None, passfile: None }
+    }
+}
+
 impl ConnectionSettings {
     /// What a child is told: its environment, with `session` settings added to the user's own
     /// PGOPTIONS, and the password by a passfile.
@@ -153,7 +161,7 @@ impl ConnectionSettings {
             (None, Some(path)) => set.push(("PGPASSFILE", path.display().to_string())),
             (None, None) => {}
         }
-        let remove = KEYWORDS.iter().filter_map(|(_, variable)| *variable).chain(OTHER_VARIABLES.iter().copied()).collect();
+        let ChildConnection { remove, .. } = ChildConnection::none();
         Ok(ChildConnection { remove, set, conninfo: (!conninfo.is_empty()).then(|| conninfo.join(" ")), passfile })
     }
 

@@ -3,7 +3,7 @@
 use std::slice;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use plana_plan::name::printable;
+use plana_plan::{manifest::LocaleFacts, name::printable};
 
 use super::{Admin, AdminError, is_scratch, names, place::owned_by};
 use crate::{
@@ -20,6 +20,8 @@ pub struct NewDatabase {
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
+    /// Whose rules for sorting and case; unknown ones are the server's own choice.
+    pub locale: Option<LocaleFacts>,
     /// Its owner, where it is not our role.
     pub owner: Option<String>,
     /// When, by which leftovers are told from what is at work.
@@ -42,6 +44,7 @@ pub struct Scratch {
 }
 
 const COMMENT: &str = "plana-jobs scratch, made ";
+const KEPT_COMMENT: &str = "plana-jobs, kept for a look: its restore failed";
 
 const SCRATCH: &str = "
     SELECT d.datname::text, pg_catalog.shobj_description(d.oid, 'pg_database'), pg_catalog.pg_get_userbyid(d.datdba)::text,
@@ -81,8 +84,9 @@ impl Admin {
     }
 
     async fn make(&self, doing: &str, name: &str, new: &NewDatabase) -> Result<(), AdminError> {
+        let of_provider = new.locale.as_ref().filter(|_| self.server.facts().version.major >= 15).map(provider).unwrap_or_default();
         let statement = format!(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} ALLOW_CONNECTIONS false",
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{of_provider} ALLOW_CONNECTIONS false",
             sql::identifier(name),
             sql::literal(&new.encoding),
             sql::literal(&new.collate),
@@ -94,12 +98,13 @@ impl Admin {
         let doing = doing.to_owned();
         made.map(drop).map_err(|error| match sql_state(&error).as_deref() {
             Some("42501") => AdminError::MayNotCreate { doing, role: self.server.facts().role.clone() },
-            // An invalid locale, a locale of another encoding, and an unknown encoding.
-            Some("42809" | "22023" | "42704") => AdminError::Locale {
+            // An invalid locale, a locale of another encoding, an unknown encoding, and a server that was built without ICU.
+            Some("42809" | "22023" | "42704" | "0A000") => AdminError::Locale {
                 doing,
                 encoding: printable(&new.encoding),
                 collate: printable(&new.collate),
                 ctype: printable(&new.ctype),
+                provider: new.locale.as_ref().map_or_else(String::new, |locale| printable(&provider(locale))),
                 reason: reason(&error),
             },
             _ => AdminError::from_query(&doing, self, error),
@@ -150,6 +155,40 @@ impl Admin {
             Ok(()) => Ok(()),
         }
     }
+
+    /// Drops a scratch database that nobody is connected to, and ends nobody's session.
+    ///
+    /// # Errors
+    /// When its name is not one that [`scratch_name`](super::scratch_name) makes of the prefix; when it is gone, in use, or
+    /// not ours.
+    pub async fn drop_unused(&self, name: &str, prefix: &str) -> Result<(), AdminError> {
+        if !is_scratch(name, prefix) {
+            return Err(AdminError::NotScratch { name: name.to_owned(), prefix: prefix.to_owned() });
+        }
+        self.execute(&format!("drop database `{}`", printable(name)), &[format!("DROP DATABASE {}", sql::identifier(name))]).await
+    }
+
+    /// Takes the mark of a scratch database away, so that no sweep takes it for a leftover.
+    ///
+    /// # Errors
+    /// When there is no such database, or it is not ours.
+    pub async fn keep(&self, name: &str) -> Result<(), AdminError> {
+        let statement = format!("COMMENT ON DATABASE {} IS {}", sql::identifier(name), sql::literal(KEPT_COMMENT));
+        self.execute(&format!("mark database `{}`", printable(name)), &[statement]).await
+    }
+}
+
+/// The provider of a locale as CREATE DATABASE takes it; empty for one that this version does not know.
+fn provider(locale: &LocaleFacts) -> String {
+    let option = match &*locale.provider {
+        "libc" => return " LOCALE_PROVIDER libc".to_owned(),
+        "icu" => "ICU_LOCALE",
+        "builtin" => "BUILTIN_LOCALE",
+        _ => return String::new(),
+    };
+    let named = locale.name.iter().map(|name| format!(" {option} {}", sql::literal(name)));
+    let rules = locale.icu_rules.iter().map(|rules| format!(" ICU_RULES {}", sql::literal(rules)));
+    std::iter::once(format!(" LOCALE_PROVIDER {}", locale.provider)).chain(named).chain(rules).collect()
 }
 
 /// When it was made, by its comment.

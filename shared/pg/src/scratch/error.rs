@@ -27,8 +27,9 @@ pub enum AdminError {
     },
     /// The server has no such locale or encoding, or they do not go together.
     #[error(
-        "{doing} with encoding {encoding}, LC_COLLATE {collate} and LC_CTYPE {ctype}: {reason}; \
-         install that locale on the database server (locale -a lists what it has) and restart PostgreSQL, or choose another one"
+        "{doing} with encoding {encoding}, LC_COLLATE {collate} and LC_CTYPE {ctype}{provider}: {reason}; \
+         install that locale on the database server (locale -a lists what it has) and restart PostgreSQL, or use a server that has it{}",
+        if .provider.contains("icu") { ", built with ICU" } else { "" }
     )]
     Locale {
         /// What was tried.
@@ -39,6 +40,8 @@ pub enum AdminError {
         collate: String,
         /// `LC_CTYPE`.
         ctype: String,
+        /// Whose locale; empty where that is the server's choice.
+        provider: String,
         /// What the server said.
         reason: String,
     },

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use plana_plan::{manifest::DatabaseFacts, pgclient::PgVersion};
-use sqlx::{PgConnection, Row};
+use plana_plan::{
+    manifest::{DatabaseFacts, LocaleFacts},
+    pgclient::PgVersion,
+};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::ServerFacts;
 use crate::{archive::ArchiveSummary, sql};
@@ -33,6 +36,8 @@ pub struct DatabaseInfo {
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
+    /// Whose rules for sorting and case it has; `None` before PostgreSQL 15.
+    pub locale: Option<LocaleFacts>,
     /// Its grants as PostgreSQL writes them; empty while they are the defaults.
     pub grants: Vec<String>,
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`: role (empty for all) → settings.
@@ -88,6 +93,7 @@ impl DatabaseInfo {
             encoding: self.encoding.clone(),
             collate: self.collate.clone(),
             ctype: self.ctype.clone(),
+            locale: self.locale.clone(),
             size_bytes: self.size_bytes.unwrap_or_default(),
             settings: self.settings.clone(),
             grants: self.grants.clone(),
@@ -99,6 +105,7 @@ impl DatabaseInfo {
     }
 }
 
+// The columns of the locale are other ones in each major version, so the row is asked as a whole.
 // A size may be asked for by whoever may connect or read all statistics. A database that is dropped
 // while the query runs turns its privileges into NULL.
 const DATABASES: &str = "
@@ -108,13 +115,23 @@ const DATABASES: &str = "
            d.datallowconn AS allow_connections, d.datistemplate AS is_template, d.datconnlimit AS connection_limit,
            COALESCE(pg_catalog.has_database_privilege(d.oid, 'CONNECT'), false) AS can_connect,
            pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding, d.datcollate::text AS collate, d.datctype::text AS ctype,
-           COALESCE(d.datacl::text[], '{}') AS grants
-    FROM pg_catalog.pg_database d WHERE d.datname <> 'template0' ORDER BY d.datname";
+           COALESCE(d.datacl::text[], '{}') AS grants,
+           CASE j.whole ->> 'datlocprovider' WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin'
+                ELSE j.whole ->> 'datlocprovider' END AS locale_provider,
+           COALESCE(j.whole ->> 'datlocale', j.whole ->> 'daticulocale') AS locale_name,
+           j.whole ->> 'daticurules' AS icu_rules, j.whole ->> 'datcollversion' AS locale_version
+    FROM pg_catalog.pg_database d, LATERAL (SELECT pg_catalog.to_jsonb(d) AS whole) j WHERE d.datname <> 'template0' ORDER BY d.datname";
 
 const SETTINGS: &str = "
     SELECT s.setdatabase::int8, COALESCE(r.rolname::text, ''), s.setconfig
     FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
     WHERE s.setdatabase <> 0 AND (s.setrole = 0 OR r.oid IS NOT NULL)";
+
+fn locale(row: &PgRow) -> Result<Option<LocaleFacts>, sqlx::Error> {
+    let Some(provider) = row.try_get::<Option<String>, _>("locale_provider")? else { return Ok(None) };
+    let (name, icu_rules, version) = (row.try_get("locale_name")?, row.try_get("icu_rules")?, row.try_get("locale_version")?);
+    Ok(Some(LocaleFacts { provider, name, icu_rules, version }))
+}
 
 pub(super) async fn list(connection: &mut PgConnection) -> Result<Vec<DatabaseInfo>, sqlx::Error> {
     let mut settings: BTreeMap<i64, BTreeMap<String, Vec<String>>> = BTreeMap::new();
@@ -139,6 +156,7 @@ pub(super) async fn list(connection: &mut PgConnection) -> Result<Vec<DatabaseIn
                 collate: row.try_get("collate")?,
                 ctype: row.try_get("ctype")?,
                 grants: row.try_get("grants")?,
+                locale: locale(row)?,
                 settings: settings.remove(&row.try_get("oid")?).unwrap_or_default(),
             })
         })

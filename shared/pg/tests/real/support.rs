@@ -145,7 +145,14 @@ pub async fn admin(cluster: &PgCluster) -> Admin {
 pub fn utf8(owner: Option<&str>) -> NewDatabase {
     let made_at = Utc::now();
     let locale = "C.UTF-8".to_owned();
-    NewDatabase { encoding: "UTF8".to_owned(), collate: locale.clone(), ctype: locale, owner: owner.map(str::to_owned), made_at }
+    NewDatabase {
+        encoding: "UTF8".to_owned(),
+        collate: locale.clone(),
+        ctype: locale,
+        locale: None,
+        owner: owner.map(str::to_owned),
+        made_at,
+    }
 }
 
 pub const WEAK_PASSWORD: &str = "x";

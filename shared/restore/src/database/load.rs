@@ -28,23 +28,24 @@ pub(super) fn new_database(facts: &DatabaseFacts) -> NewDatabase {
         encoding: facts.encoding.clone(),
         collate: facts.collate.clone(),
         ctype: facts.ctype.clone(),
+        locale: facts.locale.clone(),
         owner: None,
         made_at: Utc::now(),
     }
 }
 
 /// Fills the database, and gives what pg_restore complained of.
-pub(super) async fn load(restore: &DatabaseRestore<'_>, scratch: &str) -> Result<Vec<String>, RestoreError> {
-    let spool = restore.spool.filter(|_| restore.options.jobs > 1);
+pub(super) async fn load(restore: &DatabaseRestore<'_>, options: &RestoreOptions, scratch: &str) -> Result<Vec<String>, RestoreError> {
+    let spool = restore.spool.filter(|_| options.jobs > 1);
     match spool {
         Some(directory) if has_room(directory, restore.reading.set.manifest.payload.content_bytes) => {
-            spooled(restore, scratch, directory).await
+            spooled(restore, options, scratch, directory).await
         }
         Some(directory) => {
             tracing::warn!(directory = %directory.display(), "there is no room to unpack the archive: it is streamed, with one job");
-            streamed(restore, scratch).await
+            streamed(restore, options, scratch).await
         }
-        None => streamed(restore, scratch).await,
+        None => streamed(restore, options, scratch).await,
     }
 }
 
@@ -54,7 +55,12 @@ fn has_room(directory: &Path, bytes: u64) -> bool {
 }
 
 /// The archive is unpacked, proven, and only then restored, by several jobs.
-async fn spooled(restore: &DatabaseRestore<'_>, scratch: &str, directory: &Path) -> Result<Vec<String>, RestoreError> {
+async fn spooled(
+    restore: &DatabaseRestore<'_>,
+    options: &RestoreOptions,
+    scratch: &str,
+    directory: &Path,
+) -> Result<Vec<String>, RestoreError> {
     let failed = |source: io::Error| RestoreError::File { path: directory.to_path_buf(), source };
     // Without a name: whatever becomes of us, nothing is left.
     let spool = tempfile::tempfile_in(directory).map_err(failed)?;
@@ -67,13 +73,13 @@ async fn spooled(restore: &DatabaseRestore<'_>, scratch: &str, directory: &Path)
     .await?;
     // The way to a file without a name, for as long as we hold it.
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), spool.as_raw_fd()));
-    Ok(start(restore, scratch, ArchiveSource::File(&path), &restore.options).await?.wait().await?.warnings)
+    Ok(start(restore, scratch, ArchiveSource::File(&path), options).await?.wait().await?.warnings)
 }
 
 /// The archive goes into pg_restore as it comes out of the store, and is proven on the way: what was restored counts only
 /// when the proof stands.
-async fn streamed(restore: &DatabaseRestore<'_>, scratch: &str) -> Result<Vec<String>, RestoreError> {
-    let options = RestoreOptions { jobs: 1, ..restore.options.clone() };
+async fn streamed(restore: &DatabaseRestore<'_>, options: &RestoreOptions, scratch: &str) -> Result<Vec<String>, RestoreError> {
+    let options = RestoreOptions { jobs: 1, ..options.clone() };
     let mut child = start(restore, scratch, ArchiveSource::Stream, &options).await?;
     let stdin = child.take_stdin().ok_or_else(|| RestoreError::Internal("pg_restore has no input".to_owned()))?;
     let proof = Proof::of(restore.reading.set);

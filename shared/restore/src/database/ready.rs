@@ -1,6 +1,6 @@
 //! Whether everything is there that a restore needs, before anything is begun.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plana_pg::{
     archive::{ArchiveReader, ArchiveVisitor, TocEntry},
@@ -15,23 +15,36 @@ use crate::{
     read::{of_io, peek_payload},
 };
 
-/// What the archive's own table of contents says of those who own what is in it.
+/// What the archive's own table of contents says.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Owners {
-    /// The owners of objects.
-    pub(super) roles: BTreeSet<String>,
+pub(super) struct Contents {
+    /// The owners of objects; none with `--no-owner`.
+    pub(super) owners: BTreeSet<String>,
     /// The archive's own grants on the schema `public`, as SQL.
     pub(super) public_acl: String,
+    /// The number of every entry, in the archive's order.
+    pub(super) entries: Vec<i64>,
+    /// Extensions in their order: entry, name and the SQL that makes them.
+    pub(super) extensions: Vec<(i64, String, String)>,
+    /// Entries that comment on extensions.
+    pub(super) extension_comments: Vec<i64>,
+    /// Schemas, by name.
+    pub(super) schemas: BTreeMap<String, i64>,
 }
 
-/// Refuses what is unsafe, and what could not succeed; gives the owners who must be there, none with `--no-owner`.
-pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) -> Result<Owners, RestoreError> {
+/// Refuses what is unsafe, and what could not succeed; gives what the archive says of itself, where somebody needs it.
+pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) -> Result<Contents, RestoreError> {
     let admin = restore.admin;
     occupied(admin, restore.purpose).await?;
-    let owners = if restore.options.no_owner { Owners::default() } else { owners(restore).await? };
-    let mut roles = owners.roles.clone();
-    roles.extend((!restore.options.no_owner).then(|| facts.owner.clone()));
+    let no_owner = restore.options.no_owner;
+    let mut contents = if no_owner && restore.superuser.is_none() { Contents::default() } else { contents(restore).await? };
+    if no_owner {
+        contents.owners.clear();
+    }
+    let mut roles = contents.owners.clone();
+    roles.extend((!no_owner).then(|| facts.owner.clone()));
     let mut missing = missing(facts, admin, &roles).await?;
+    missing.extend(if restore.superuser.is_some() { Vec::new() } else { beyond_our_rights(facts, admin).await? });
     let keys = &restore.reading.set.manifest.requires_key;
     missing.extend(keys.iter().filter(|key| !restore.keys_at_hand.contains(&key.name)).map(|key| {
         let name = printable(&key.name);
@@ -40,7 +53,7 @@ pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) 
             printable(&key.fingerprint)
         )
     }));
-    if missing.is_empty() { Ok(owners) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
+    if missing.is_empty() { Ok(contents) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
 }
 
 async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreError> {
@@ -56,10 +69,10 @@ async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreErro
 }
 
 /// Reads no more than the table of contents, which comes first.
-async fn owners(restore: &DatabaseRestore<'_>) -> Result<Owners, RestoreError> {
-    let mut reader = ArchiveReader::with_visitor(Owners::default());
+async fn contents(restore: &DatabaseRestore<'_>) -> Result<Contents, RestoreError> {
+    let mut reader = ArchiveReader::with_visitor(Contents::default());
     let set = restore.reading.set.key.clone();
-    let owners = peek_payload(restore.reading, move |content| {
+    let contents = peek_payload(restore.reading, move |content| {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = content.read(&mut buffer).map_err(|error| of_io(&set, error))?;
@@ -69,12 +82,21 @@ async fn owners(restore: &DatabaseRestore<'_>) -> Result<Owners, RestoreError> {
             }
         }
     });
-    owners.await
+    contents.await
 }
 
-impl ArchiveVisitor for Owners {
+impl ArchiveVisitor for Contents {
     fn entry(&mut self, entry: &TocEntry) {
-        self.roles.extend(entry.owner.clone().filter(|owner| !owner.is_empty()));
+        self.entries.push(entry.dump_id);
+        match &*entry.desc {
+            "EXTENSION" => {
+                self.extensions.push((entry.dump_id, entry.tag.clone(), entry.definition.clone().unwrap_or_default()));
+            }
+            "COMMENT" if entry.tag.starts_with("EXTENSION ") => self.extension_comments.push(entry.dump_id),
+            "SCHEMA" => drop(self.schemas.insert(entry.tag.clone(), entry.dump_id)),
+            _ => {}
+        }
+        self.owners.extend(entry.owner.clone().filter(|owner| !owner.is_empty()));
         if entry.desc == "ACL" && entry.tag == "SCHEMA public" {
             self.public_acl.push_str(entry.definition.as_deref().unwrap_or_default());
         }
@@ -97,6 +119,22 @@ pub async fn missing(facts: &DatabaseFacts, admin: &Admin, owners: &BTreeSet<Str
         missing.push(format!("extension `{}` is not installed on the server: install its package", printable(name)));
     }
     Ok(missing)
+}
+
+/// Extensions that our role may not make.
+async fn beyond_our_rights(facts: &DatabaseFacts, admin: &Admin) -> Result<Vec<String>, RestoreError> {
+    if admin.server().facts().is_superuser {
+        return Ok(Vec::new());
+    }
+    let available = admin.available_extensions().await?;
+    let beyond = |name: &&String| *name != "plpgsql" && available.get(*name).is_some_and(|extension| extension.needs_superuser);
+    let told = |name: &String| {
+        format!(
+            "extension `{}` may only be made by a superuser: give --as-superuser, if you trust the dump's own functions",
+            printable(name)
+        )
+    };
+    Ok(facts.extensions.keys().filter(beyond).map(told).collect())
 }
 
 fn too_old(facts: &DatabaseFacts, server: &ServerFacts) -> Option<String> {
