@@ -1,4 +1,4 @@
-//! Directory trees as tar streams: walked without ever leaving them, read ahead by many threads, written in order.
+//! Directory trees as tar streams: walked without ever leaving them, read ahead by many threads, written in order; and back.
 //!
 //! ```text
 //! walk (1 thread) ─jobs→ readers (many threads) ─in order→ the caller's thread ─→ tar ─→ output
@@ -9,6 +9,7 @@
 //! were read ahead, and a piece of a large one. Nothing ends an archive by `Drop`.
 
 mod archive;
+pub mod extract;
 mod place;
 mod queue;
 mod read;
