@@ -23,6 +23,7 @@ pub mod pgclient;
 pub mod select;
 pub mod set;
 pub mod stamp;
+pub mod tenant;
 pub mod window;
 
 pub use area::Area;
