@@ -19,6 +19,10 @@ const EXAMPLES: &str = "
                                                       beside what is there
   restore-from-sos restore acme.planapulse.app --at '2026-11-22 18:00' --replace
                                                       in its place; the old one is kept under another name
+  restore-from-sos restore-filestore acme.planapulse.app --to /srv/filestore/acme.planapulse.app --uid 101 --gid 101
+                                                      the files, as the user that the application runs as
+  restore-from-sos restore-tenant acme.planapulse.app --into acme_check --to /srv/filestore/acme_check --uid 101 --gid 101
+                                                      database and files, compared with each other
   restore-from-sos drill --sample 5                   prove five more, those whose proof is the oldest
   restore-from-sos fetch pg/acme.planapulse.app/20261123T031500Z.pro.1a2b3c4d --to /srv/rescue
                                                       the files, for pg_restore by hand";
@@ -73,6 +77,10 @@ pub enum Command {
     },
     /// Restore a database
     Restore(RestoreArgs),
+    /// Restore a file store: unpacked beside its target, every file proven, and only then in its place
+    RestoreFilestore(FilestoreArgs),
+    /// Restore a database and the first file store taken after it, and look for the file of every attachment
+    RestoreTenant(TenantArgs),
     /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
     RestoreGlobals(GlobalsArgs),
     /// Prove that backups restore: into scratch databases that are compared and dropped, the least recently proven first
@@ -202,6 +210,58 @@ pub struct RestoreArgs {
     /// Leave the unfinished database when the restore fails, for a look
     #[arg(long)]
     pub keep_failed: bool,
+}
+
+/// Where files go, and whose they are.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct FilesArgs {
+    /// The directory that will hold the files, such as /var/lib/odoo/filestore/NAME; its parent must be there
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// The number of the user whose the files will be, such as 101 (Odoo 17) or 100 (Odoo 18) [default: whoever runs this]
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+    /// The number of the group whose the files will be [default: that of whoever runs this]
+    #[arg(long, value_name = "GID")]
+    pub gid: Option<u32>,
+}
+
+/// Which file store is restored, and whereto.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct FilestoreArgs {
+    /// The file store's name, or a set: area/name/stamp.label.id
+    #[arg(value_name = "NAME-OR-SET")]
+    pub what: String,
+    /// The newest set at this time, such as '2026-11-23 03:15' (UTC) [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Moment>,
+    /// The area: filestore or insurance-filestore
+    #[arg(long, value_name = "AREA", default_value_t = Area::Filestore)]
+    pub area: Area,
+    /// Where the files go.
+    #[command(flatten)]
+    pub files: FilesArgs,
+    /// Take the place of the directory of that name, which is kept beside it under another name
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Which tenant is restored, and whereto.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(mut_arg("table", |arg| arg.hide(true)), mut_arg("replace", |arg| arg.help("Take the places of the database and the directory of those names, which are kept under other names")))]
+pub struct TenantArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: RestoreArgs,
+    /// Where the files go.
+    #[command(flatten)]
+    pub files: FilesArgs,
+    /// The file store's name, or a set of one [default: the first set of the database's name that was begun after the dump]
+    #[arg(long, value_name = "NAME-OR-SET")]
+    pub files_of: Option<String>,
+    /// Go on with files that were taken before the dump where none were taken after it: those of later rows will be missing
+    #[arg(long)]
+    pub older_files: bool,
 }
 
 impl Args {

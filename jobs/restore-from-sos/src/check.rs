@@ -71,6 +71,8 @@ async fn checked(context: &Context, source: &Source, key: &SetKey, name: &str) -
     let report = ItemReport::new(key.area, name, Outcome::Done)
         .field("set", format!("{}.{}.{}", key.stamp, key.label, key.id))
         .field("rows", checked.rows)
+        .field("files", checked.files)
+        .field("proven", checked.proven)
         .sizes(checked.stored_bytes, checked.content_bytes);
-    Ok(set.warnings.into_iter().fold(report, ItemReport::warning))
+    Ok(set.warnings.into_iter().chain(checked.warnings).fold(report, ItemReport::warning))
 }

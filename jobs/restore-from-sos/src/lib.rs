@@ -5,11 +5,13 @@ mod check;
 mod drill;
 mod error;
 mod fetch;
+mod filestore;
 mod globals;
 mod list;
 mod preflight;
 mod restore;
 mod source;
+mod tenant;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,10 @@ pub fn run(args: Args) -> ExitCode {
         Command::RestoreGlobals(globals) => {
             harness.run(move |context| globals::restore_globals(context, globals.clone(), identity.clone()))
         }
+        Command::RestoreFilestore(files) => {
+            harness.run(move |context| filestore::restore_filestore(context, files.clone(), identity.clone()))
+        }
+        Command::RestoreTenant(tenant) => harness.run(move |context| tenant::restore_tenant(context, tenant.clone(), identity.clone())),
         Command::Restore(restore) => harness.run(move |context| restore::restore(context, restore.clone(), identity.clone())),
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use plana_backup::setup;
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_pg::{client::Program, locks::AdvisoryLocks, restore::RestoreOptions, scratch::Admin, server::Server};
-use plana_plan::{SetKey, name::printable};
+use plana_plan::{Area, SetKey, moment::Moment, name::printable};
 use plana_restore::{
     DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, open_set, restore_database, sweep_scratch,
 };
@@ -23,7 +23,7 @@ use crate::{
 /// Whatever kept it from being restored.
 pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
     let source = Source::open(&context, identity).await?;
-    let set = found(&context, &source, &args).await.map_err(failure)?;
+    let set = found(&context, &source, args.area, &args.what, args.at).await.map_err(failure)?;
     let name = set.manifest.name.clone();
     let began = Instant::now();
     let report = match attempt(&context, &source, &args, &set).await {
@@ -37,18 +37,17 @@ pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathB
     Ok(())
 }
 
-async fn found(context: &Context, source: &Source, args: &RestoreArgs) -> Result<OpenSet, Refusal> {
-    let key = match args.what.parse::<SetKey>() {
+/// The set of that name, or the newest of a name at a moment.
+pub async fn found(context: &Context, source: &Source, area: Area, what: &str, at: Option<Moment>) -> Result<OpenSet, Refusal> {
+    let key = match what.parse::<SetKey>() {
         Ok(key) => key,
-        Err(_) => {
-            let at = args.at.map(|at| at.instant());
-            find_set(&source.store, args.area, &args.what, at, context.now()).await?.key
-        }
+        Err(_) => find_set(&source.store, area, what, at.map(|at| at.instant()), context.now()).await?.key,
     };
     Ok(open_set(&source.store, &key).await?)
 }
 
-async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
+/// Restores the database of a set, and says what became of it.
+pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
     let config = context.config();
     let dsn = args.dsn.as_deref().map(setup::shown_dsn).transpose()?;
     let settings = setup::connection(config, context.env(), JOB, dsn.as_ref())?;

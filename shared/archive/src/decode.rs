@@ -1,4 +1,4 @@
-//! The way back of a payload: stored bytes → hash → age, where it is encrypted → zstd → hash → content.
+//! The way back of a payload: stored bytes → hash → age, where it is encrypted → zstd or gzip → hash → content.
 //!
 //! What comes out of a store is input from outside. Nothing in it makes the decoder take more memory than a window of
 //! 128 MiB, give more content than the manifest names, or stop early and call it success.
@@ -12,44 +12,20 @@ mod tests;
 use std::{
     fmt,
     io::{self, BufReader, Cursor, Read},
-    str::FromStr,
 };
 
+use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
 pub use self::error::DecodeError;
 use self::{sealed::Unsealed, stored::Stored};
 use crate::{
-    Identities,
+    CompressionFormat, Identities,
     digest::{StreamDigest, StreamHasher},
 };
 
 /// The largest window, as its logarithm: what zstd itself accepts unless told otherwise, and needs for its level 22.
 const WINDOW_LOG: u32 = 27;
-
-/// How a payload is compressed, by the name in its manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Compression {
-    /// `zstd`: one frame or more.
-    Zstd,
-}
-
-/// A manifest names a compression that this version does not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("decompress the payload: this version does not read `{0}`; use a newer plana-jobs")]
-pub struct UnknownCompression(pub String);
-
-impl FromStr for Compression {
-    type Err = UnknownCompression;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "zstd" => Ok(Compression::Zstd),
-            _ => Err(UnknownCompression(name.chars().take(32).flat_map(char::escape_debug).collect())),
-        }
-    }
-}
 
 /// What was stored and what came out of it, to be compared with the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +55,14 @@ type Begun<R> = io::Chain<Cursor<Vec<u8>>, Opened<R>>;
 
 enum Decompressor<R: Read> {
     Zstd(Decoder<'static, BufReader<Begun<R>>>),
+    Gzip(Box<MultiGzDecoder<BufReader<Begun<R>>>>),
 }
 
 impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Decompressor::Zstd(reader) => reader.read(buffer),
+            Decompressor::Gzip(reader) => reader.read(buffer),
         }
     }
 }
@@ -107,15 +85,17 @@ impl<R: Read> PayloadDecoder<R> {
     ///
     /// # Errors
     /// When there is no key or not the right one, when the payload does not begin as it should, or when the input fails.
-    pub fn new(input: R, compression: Compression, encryption: Option<&Identities>, max_content: u64) -> Result<Self, DecodeError> {
+    pub fn new(input: R, compression: CompressionFormat, encryption: Option<&Identities>, max_content: u64) -> Result<Self, DecodeError> {
         let stored = Stored::new(input);
         let opened = match encryption {
             None => Opened::Plain(stored.clone()),
             Some(identities) => Opened::Encrypted(Box::new(sealed::unseal(&stored, identities)?)),
         };
         let decompressor = match compression {
-            Compression::Zstd => zstd_decoder(opened).map_err(|error| named(error, &stored, 0))?,
+            CompressionFormat::Zstd => zstd_decoder(opened),
+            CompressionFormat::Gzip => gzip_decoder(opened),
         };
+        let decompressor = decompressor.map_err(|error| named(error, &stored, 0))?;
         Ok(PayloadDecoder { stored, decompressor, content: StreamHasher::default(), max_content, failed: false })
     }
 
@@ -127,7 +107,7 @@ impl<R: Read> PayloadDecoder<R> {
     /// Tells that the payload came to its proper end, and the digests of all of it.
     ///
     /// # Errors
-    /// When content is left unread, when the stored bytes go on behind the last frame or end before it, or when the input
+    /// When content is left unread, when the stored bytes go on behind the last frame or member or end before it, or when the input
     /// fails.
     pub fn finish(mut self) -> Result<DecodedDigests, DecodeError> {
         // Whoever knows the size may not have read on to the end, and the last frame's checksum comes behind its content.
@@ -183,21 +163,41 @@ const ZSTD_FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// The last three bytes of a frame that is to be skipped; the first is 0x50 to 0x5F.
 const SKIPPED_FRAME: [u8; 3] = [0x2A, 0x4D, 0x18];
 
+/// What a member of gzip begins with: two bytes for the format, and deflate, the only method there is.
+const GZIP_MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
+/// How much gzip reads at once.
+const GZIP_READ_BYTES: usize = 64 << 10;
+
 fn zstd_decoder<R: Read>(mut opened: Opened<R>) -> io::Result<Decompressor<R>> {
-    let mut head = Vec::with_capacity(ZSTD_FRAME.len());
-    opened.by_ref().take(ZSTD_FRAME.len() as u64).read_to_end(&mut head)?;
+    let head = head(&mut opened, ZSTD_FRAME.len())?;
     let skipped = matches!(&*head, [0x50..=0x5F, rest @ ..] if SKIPPED_FRAME.starts_with(rest));
     if !skipped && !ZSTD_FRAME.starts_with(&head) {
-        let reason = if head == b"age-" {
-            "it is encrypted, and its manifest does not say so"
-        } else {
-            "it is not zstd, although its manifest says so"
-        };
-        return Err(DecodeError::NotZstd { reason }.into());
+        return Err(not_named(&head, "it is not zstd, although its manifest says so"));
     }
     let mut decoder = Decoder::new(Cursor::new(head).chain(opened))?;
     decoder.window_log_max(WINDOW_LOG)?;
     Ok(Decompressor::Zstd(decoder))
+}
+
+fn gzip_decoder<R: Read>(mut opened: Opened<R>) -> io::Result<Decompressor<R>> {
+    let head = head(&mut opened, GZIP_MEMBER.len())?;
+    if !GZIP_MEMBER.starts_with(&head) {
+        return Err(not_named(&head, "it is not gzip, although its manifest says so"));
+    }
+    let input = BufReader::with_capacity(GZIP_READ_BYTES, Cursor::new(head).chain(opened));
+    Ok(Decompressor::Gzip(Box::new(MultiGzDecoder::new(input))))
+}
+
+/// The first bytes, fewer only where there are no more.
+fn head(opened: &mut impl Read, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(bytes);
+    opened.take(bytes as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn not_named(head: &[u8], reason: &'static str) -> io::Error {
+    let reason = if head.starts_with(b"age") { "it is encrypted, and its manifest does not say so" } else { reason };
+    DecodeError::NotCompressed { reason }.into()
 }
 
 /// The error of a decoder below, unless it is the input's own or was named before.

@@ -1,4 +1,4 @@
-//! The whole way of a payload: content → hash → zstd → age, where asked for → output.
+//! The whole way of a payload: content → hash → zstd or gzip → age, where asked for → output.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use age::stream::StreamWriter;
 use zstd::stream::write::Encoder;
 
 use crate::{
-    Recipients, Zstandard,
+    Compression, GzipEncoder, Recipients,
     digest::{CountingWriter, StreamDigest, StreamHasher},
 };
 
@@ -40,23 +40,32 @@ impl<W: Write> Write for Sealed<W> {
     }
 }
 
+enum Compressor<W: Write> {
+    Zstd(Encoder<'static, Sealed<W>>),
+    Gzip(GzipEncoder<Sealed<W>>),
+}
+
 /// Compresses, encrypts where there are recipients, hashes what goes in and counts what comes out.
 ///
 /// Dropped without [`PayloadEncoder::finish`], it leaves a stream without an end that no decoder accepts.
 pub struct PayloadEncoder<W: Write> {
     content: StreamHasher,
-    encoder: Encoder<'static, Sealed<W>>,
+    compressor: Compressor<W>,
 }
 
 impl<W: Write> PayloadEncoder<W> {
     /// Begins a payload.
     ///
     /// # Errors
-    /// When zstd refuses its parameters or the output fails (age writes its header at once).
-    pub fn new(output: W, compression: Zstandard, recipients: &Recipients) -> io::Result<Self> {
+    /// When the compression's parameters are refused or the output fails (age writes its header at once).
+    pub fn new(output: W, compression: Compression, recipients: &Recipients) -> io::Result<Self> {
         let output = CountingWriter::new(output);
         let sealed = if recipients.is_empty() { Sealed::Plain(output) } else { Sealed::Encrypted(Box::new(recipients.encrypt(output)?)) };
-        Ok(PayloadEncoder { content: StreamHasher::default(), encoder: compression.compress(sealed)? })
+        let compressor = match compression {
+            Compression::Zstd(zstandard) => Compressor::Zstd(zstandard.compress(sealed)?),
+            Compression::Gzip(gzip) => Compressor::Gzip(gzip.compress(sealed)?),
+        };
+        Ok(PayloadEncoder { content: StreamHasher::default(), compressor })
     }
 
     /// Bytes of content taken so far.
@@ -69,7 +78,10 @@ impl<W: Write> PayloadEncoder<W> {
     /// # Errors
     /// When the output fails.
     pub fn finish(self) -> io::Result<(W, PayloadDigests)> {
-        let sealed = self.encoder.finish()?;
+        let sealed = match self.compressor {
+            Compressor::Zstd(encoder) => encoder.finish()?,
+            Compressor::Gzip(encoder) => encoder.finish()?,
+        };
         let output = match sealed {
             Sealed::Plain(output) => output,
             Sealed::Encrypted(encrypted) => encrypted.finish()?,
@@ -82,13 +94,19 @@ impl<W: Write> PayloadEncoder<W> {
 
 impl<W: Write> Write for PayloadEncoder<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let taken = self.encoder.write(piece)?;
+        let taken = match &mut self.compressor {
+            Compressor::Zstd(encoder) => encoder.write(piece)?,
+            Compressor::Gzip(encoder) => encoder.write(piece)?,
+        };
         self.content.update(&piece[..taken]);
         Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.encoder.flush()
+        match &mut self.compressor {
+            Compressor::Zstd(encoder) => encoder.flush(),
+            Compressor::Gzip(encoder) => encoder.flush(),
+        }
     }
 }
 
@@ -99,10 +117,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::digest::StreamHasher;
+    use crate::{Gzip, Zstandard};
 
-    fn encode(content: &[u8], workers: u32, recipients: &Recipients) -> (Vec<u8>, PayloadDigests) {
-        let mut encoder = PayloadEncoder::new(Vec::new(), Zstandard { level: 3, workers }, recipients).expect("begins");
+    const fn zstd(workers: u32) -> Compression {
+        Compression::Zstd(Zstandard { level: 3, workers })
+    }
+
+    const fn gzip(workers: u32) -> Compression {
+        Compression::Gzip(Gzip { level: 6, workers })
+    }
+
+    fn decompress(stored: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        match compression {
+            Compression::Zstd(_) => zstd::stream::copy_decode(stored, &mut content)?,
+            Compression::Gzip(_) => drop(flate2::read::MultiGzDecoder::new(stored).read_to_end(&mut content)?),
+        }
+        Ok(content)
+    }
+
+    fn encode(content: &[u8], compression: Compression, recipients: &Recipients) -> (Vec<u8>, PayloadDigests) {
+        let mut encoder = PayloadEncoder::new(Vec::new(), compression, recipients).expect("begins");
         for piece in content.chunks(70_000) {
             encoder.write_all(piece).expect("takes all");
         }
@@ -127,25 +162,28 @@ mod tests {
         let (identity, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
         let recipients = Recipients::parse([identity.to_public().to_string()]).expect("a key");
         let content = b"rows and rows ".repeat(50_000);
-        let (stored, digests) = encode(&content, 2, &recipients);
-        assert_eq!(digests.stored_bytes, stored.len() as u64);
-        assert_eq!(zstd::decode_all(&decrypt(&stored, &identity)[..]).expect("zstd"), content);
-        let wrong = age::Decryptor::new(&stored[..]).expect("an age header").decrypt(iter::once(&other as &dyn age::Identity));
-        assert!(wrong.is_err());
+        for compression in [zstd(2), gzip(2)] {
+            let (stored, digests) = encode(&content, compression, &recipients);
+            assert_eq!(digests.stored_bytes, stored.len() as u64);
+            assert_eq!(decompress(&decrypt(&stored, &identity), compression).expect("decompresses"), content);
+            let wrong = age::Decryptor::new(&stored[..]).expect("an age header").decrypt(iter::once(&other as &dyn age::Identity));
+            assert!(wrong.is_err());
+        }
     }
 
     #[test]
     fn a_payload_that_was_not_finished_is_not_readable() {
         let identity = age::x25519::Identity::generate();
         let keys = Recipients::parse([identity.to_public().to_string()]).expect("a key");
-        for recipients in [Recipients::default(), keys] {
+        let cases = [zstd(0), gzip(0), gzip(2)].map(|compression| [(compression, Recipients::default()), (compression, keys.clone())]);
+        for (compression, recipients) in cases.into_iter().flatten() {
             let mut stored = Vec::new();
-            let mut encoder = PayloadEncoder::new(&mut stored, Zstandard { level: 3, workers: 0 }, &recipients).expect("begins");
+            let mut encoder = PayloadEncoder::new(&mut stored, compression, &recipients).expect("begins");
             encoder.write_all(&b"x".repeat(300_000)).expect("takes all");
             encoder.flush().expect("flushes");
             drop(encoder);
             if recipients.is_empty() {
-                assert!(zstd::decode_all(&stored[..]).is_err());
+                assert!(decompress(&stored, compression).is_err());
             } else {
                 let decryptor = age::Decryptor::new(&stored[..]).expect("an age header");
                 let mut reader = decryptor.decrypt(iter::once(&identity as &dyn age::Identity)).expect("the right key");
@@ -174,10 +212,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn content_comes_back_and_the_digests_are_true(content in proptest::collection::vec(any::<u8>(), 0..200_000), workers in 0u32..3) {
-            let (stored, digests) = encode(&content, workers, &Recipients::default());
-            prop_assert_eq!(digests.stored_bytes, stored.len() as u64);
-            prop_assert_eq!(&digests.content, &sha256(&content));
-            prop_assert_eq!(zstd::decode_all(&stored[..]).expect("zstd"), content);
+            for compression in [zstd(workers), gzip(workers)] {
+                let (stored, digests) = encode(&content, compression, &Recipients::default());
+                prop_assert_eq!(digests.stored_bytes, stored.len() as u64);
+                prop_assert_eq!(&digests.content, &sha256(&content));
+                prop_assert_eq!(&decompress(&stored, compression).expect("decompresses"), &content);
+            }
         }
     }
 }

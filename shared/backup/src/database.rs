@@ -9,11 +9,7 @@ use plana_pg::{
     dump::{DumpChild, DumpError, DumpOptions, start_dump},
     server::{DatabaseInfo, Server},
 };
-use plana_plan::{
-    Area, SetLabel,
-    classify::Classified,
-    manifest::{Manifest, SCHEMA},
-};
+use plana_plan::{Area, SetLabel, classify::Classified, manifest::Manifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,8 +36,6 @@ pub struct DatabaseDump<'a> {
     /// The set's label; for insurance with its until.
     pub label: SetLabel,
 }
-
-const DUMP: PayloadKind = PayloadKind { suffix: ".dump", format: "postgresql-custom" };
 
 /// zstd at level 3 makes a fifth of an ERP's dump (measured), and a dump is smaller than the
 /// database by its indexes: half of the size is a safe upper hint.
@@ -78,7 +72,8 @@ pub async fn dump_database(
     let stop = move || process.terminate();
     let archive = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dump has no output".to_owned()))?;
     let produce = move |content: Content<'_>| read_archive(archive, content);
-    let stream = PayloadStream { target, set: &set, kind: DUMP, hint_bytes, meter, cancel };
+    let kind = PayloadKind { suffix: ".dump", format: "postgresql-custom", compression: target.dump_compression };
+    let stream = PayloadStream { target, set: &set, kind, hint_bytes, meter, cancel };
     let streamed = stream_payload(stream, stop, produce).await;
     let (pending, summary) = match streamed {
         Ok(streamed) => streamed,
@@ -96,21 +91,11 @@ pub async fn dump_database(
 
     let facts = database.facts(dump.server.facts(), dump.pg_dump.version, extensions, summary);
     let manifest = Manifest {
-        schema: SCHEMA,
-        area: set.area,
-        name: database.name.clone(),
-        stamp: set.stamp,
-        label: set.label.label.clone(),
-        until: set.label.until,
-        id: set.id.to_string(),
         class: Some(dump.classified.class.to_string()),
         tier: dump.classified.tier.clone(),
-        made_by: origin.made_by(started_at, Utc::now()),
-        payload,
         database: Some(facts),
-        globals: None,
         encryption: target.encryption(),
-        requires_key: Vec::new(),
+        ..Manifest::new(&set, &database.name, origin.made_by(started_at, Utc::now()), payload)
     };
     commit(&target.store, set, manifest, warnings).await
 }

@@ -10,7 +10,7 @@ use plana_pg::{
 };
 use plana_plan::{
     Area, Label, SetLabel,
-    manifest::{GlobalsFacts, Manifest, SCHEMA},
+    manifest::{GlobalsFacts, Manifest},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +38,6 @@ pub struct GlobalsDump<'a> {
     pub label: Label,
 }
 
-const GLOBALS: PayloadKind = PayloadKind { suffix: ".sql", format: "sql" };
-
 /// pg_dumpall's last line. Unlike an archive, its output says itself where it ends.
 const END: &[u8] = b"-- PostgreSQL database cluster dump complete";
 
@@ -64,7 +62,8 @@ pub async fn dump_globals(
     let stop = move || process.terminate();
     let output = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dumpall has no output".to_owned()))?;
     let produce = move |content: Content<'_>| copy_to_end(output, content);
-    let stream = PayloadStream { target, set: &set, kind: GLOBALS, hint_bytes: 0, meter, cancel };
+    let kind = PayloadKind { suffix: ".sql", format: "sql", compression: target.dump_compression };
+    let stream = PayloadStream { target, set: &set, kind, hint_bytes: 0, meter, cancel };
     let streamed = stream_payload(stream, stop, produce).await;
     let (pending, ()) = match streamed {
         Ok(streamed) => streamed,
@@ -86,21 +85,9 @@ pub async fn dump_globals(
         role_passwords_omitted_because: dump.passwords_omitted_because.clone(),
     };
     let manifest = Manifest {
-        schema: SCHEMA,
-        area: set.area,
-        name: dump.cluster_name.to_owned(),
-        stamp: set.stamp,
-        label: set.label.label.clone(),
-        until: None,
-        id: set.id.to_string(),
-        class: None,
-        tier: None,
-        made_by: origin.made_by(started_at, Utc::now()),
-        payload,
-        database: None,
         globals: Some(globals),
         encryption: target.encryption(),
-        requires_key: Vec::new(),
+        ..Manifest::new(&set, dump.cluster_name, origin.made_by(started_at, Utc::now()), payload)
     };
     commit(&target.store, set, manifest, warnings).await
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use plana_archive::{PayloadDigests, PayloadEncoder};
+use plana_archive::{Compression, PayloadDigests, PayloadEncoder};
 use plana_plan::{SetKey, manifest::Payload};
 use plana_storage::{Finished, ObjectWriter, PartSink, WriterOptions, watchdog::stalled};
 use tokio::task::JoinHandle;
@@ -41,6 +41,8 @@ pub struct PayloadKind {
     pub suffix: &'static str,
     /// What the manifest says: `postgresql-custom`, `sql`.
     pub format: &'static str,
+    /// How it is compressed, which file name and manifest say too.
+    pub compression: Compression,
 }
 
 /// Writes the content, on a blocking thread, into the encoder; gives what it learnt on the way.
@@ -81,7 +83,7 @@ impl PendingPayload {
 fn payload(kind: PayloadKind, digests: PayloadDigests, finished: Finished) -> Payload {
     Payload {
         format: kind.format.to_owned(),
-        compression: "zstd".to_owned(),
+        compression: kind.compression.format().to_string(),
         content_sha256: digests.content.sha256,
         content_bytes: digests.content.bytes,
         stored_sha256: finished.sha256,
@@ -126,7 +128,7 @@ where
 {
     let PayloadStream { target, set, kind, hint_bytes, meter, cancel } = stream;
     let plan = target.part_plan(hint_bytes);
-    let (key, suffix) = (set.clone(), target.suffix(kind.suffix));
+    let (key, suffix) = (set.clone(), target.suffix(kind.suffix, kind.compression.format()));
     let options = WriterOptions {
         plan,
         parts_in_flight: target.parts_in_flight as usize,
@@ -136,7 +138,7 @@ where
     };
     let mut writer = ObjectWriter::new(target.store.clone(), move |volume| key.object(&key.file_name(&suffix, volume)), options);
     let (sink, parts) = writer.channel();
-    let producer = spawn_producer(target, sink, meter, produce);
+    let producer = spawn_producer(target, kind.compression, sink, meter, produce);
 
     let sending = async {
         tokio::select! {
@@ -173,12 +175,12 @@ struct Producer<T> {
     failed: Arc<AtomicBool>,
 }
 
-fn spawn_producer<T, P>(target: &Target, sink: PartSink, meter: &Meter, produce: P) -> Producer<T>
+fn spawn_producer<T, P>(target: &Target, compression: Compression, sink: PartSink, meter: &Meter, produce: P) -> Producer<T>
 where
     T: Send + 'static,
     P: FnOnce(Content<'_>) -> Result<T, BackupError> + Send + 'static,
 {
-    let (compression, recipients, read) = (target.compression, target.recipients.clone(), meter.content_bytes.clone());
+    let (recipients, read) = (target.recipients.clone(), meter.content_bytes.clone());
     let failed = Arc::new(AtomicBool::new(false));
     let mark = failed.clone();
     let thread = tokio::task::spawn_blocking(move || {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use plana_archive::{Recipients, Zstandard};
+use plana_archive::{Compression, CompressionFormat, Recipients, Zstandard};
 use plana_config::schema;
 use plana_plan::{
     Area, SetKey, SetLabel, SetNonce, Stamp,
@@ -29,8 +29,8 @@ pub struct Target {
     pub parts_in_flight: u32,
     /// To whom payloads are encrypted.
     pub recipients: Recipients,
-    /// How they are compressed.
-    pub compression: Zstandard,
+    /// How dumps are compressed.
+    pub dump_compression: Compression,
     /// How long an item may stand still before it is given up.
     pub stall_timeout: Duration,
 }
@@ -46,7 +46,7 @@ impl Target {
             pace: upload.bandwidth.map_or_else(Pace::default, |cap| Pace::capped(cap.0)),
             parts_in_flight: upload.parts_in_flight,
             recipients,
-            compression: Zstandard { level: dump.compression_level, workers: compression_workers(cpus, jobs) },
+            dump_compression: Compression::Zstd(Zstandard { level: dump.compression_level, workers: compression_workers(cpus, jobs) }),
             stall_timeout: dump.stall_timeout.0,
         }
     }
@@ -57,8 +57,8 @@ impl Target {
     }
 
     /// What the payload's file name ends in, after what the content says, such as `.dump`.
-    pub fn suffix(&self, content: &str) -> String {
-        format!("{content}.zst{}", if self.recipients.is_empty() { "" } else { ".age" })
+    pub fn suffix(&self, content: &str, compression: CompressionFormat) -> String {
+        format!("{content}{}{}", compression.suffix(), if self.recipients.is_empty() { "" } else { ".age" })
     }
 
     /// What the manifest says about encryption.

@@ -6,6 +6,7 @@
 //! that takes its name, or another's place, only once it is proven.
 
 pub mod archive;
+pub mod attachment_rows;
 pub mod child;
 pub mod client;
 pub mod dsn;

@@ -83,12 +83,16 @@ pub struct Classified {
 ///
 /// `labels` are the labels that have a window; a tier outside them counts as unknown.
 pub fn decide(name: &str, owner: &str, rules: &[Rule], tiers: &Tiers, labels: &[Label]) -> Classified {
-    let class = classify(name, owner, rules);
+    decide_for(classify(name, owner, rules), name, !rules.is_empty(), tiers, labels)
+}
+
+/// The same where the class is known. `asked` says whether there are any rules: without them nobody wanted classes.
+pub fn decide_for(class: Class, name: &str, asked: bool, tiers: &Tiers, labels: &[Label]) -> Classified {
     let tier = if class == Class::Tenant { tiers.get(name).map(|t| t.trim().to_lowercase()) } else { None };
     let unknown = |complaint: Option<String>| (Label::unclassified(), complaint);
     let (label, complaint) = match (class, tier.as_deref()) {
         // Without any rule nobody asked for classes, and nothing is odd.
-        (Class::Unclassified, _) if rules.is_empty() => unknown(None),
+        (Class::Unclassified, _) if !asked => unknown(None),
         (Class::Unclassified, _) => unknown(Some("no rule names it".to_owned())),
         (Class::Tenant, None) => unknown(Some("its tier was not found".to_owned())),
         (Class::Tenant, Some(tier)) => match tier.parse::<Label>().ok().filter(|label| labels.contains(label)) {

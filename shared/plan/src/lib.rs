@@ -4,11 +4,13 @@
 //! that every decision can be replayed in a test. The other rooms carry out what is decided here.
 
 pub mod area;
+pub mod attachment;
 pub mod classify;
 pub mod compare;
 pub mod drill;
 pub mod dumps;
 pub mod expiry;
+pub mod filestore;
 pub mod globals;
 pub mod inventory;
 pub mod label;
@@ -21,6 +23,7 @@ pub mod pgclient;
 pub mod select;
 pub mod set;
 pub mod stamp;
+pub mod tenant;
 pub mod window;
 
 pub use area::Area;

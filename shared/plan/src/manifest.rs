@@ -4,6 +4,8 @@
 //! that comes out of a store is input from outside: [`Manifest::parse`] checks what it says about
 //! itself before anybody acts on it.
 
+mod filestore;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +15,8 @@ use crate::{
     Area, Label, SetKey, SetLabel, SetNonce, Stamp,
     name::{self, NameError},
 };
+
+pub use filestore::{FileStoreFacts, FileStoreLayout, ListedPath, MOST_LISTED, PathList};
 
 /// The schema that this code writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -51,6 +55,9 @@ pub struct Manifest {
     /// What the globals hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub globals: Option<GlobalsFacts>,
+    /// What a file store's tarball holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filestore: Option<FileStoreFacts>,
     /// To whom the payload is encrypted; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
@@ -281,6 +288,28 @@ struct Envelope {
 }
 
 impl Manifest {
+    /// The manifest of a set: what every kind has. The caller adds what is its own.
+    pub fn new(set: &SetKey, plain_name: &str, made_by: MadeBy, payload: Payload) -> Self {
+        Manifest {
+            schema: SCHEMA,
+            area: set.area,
+            name: plain_name.to_owned(),
+            stamp: set.stamp,
+            label: set.label.label.clone(),
+            until: set.label.until,
+            id: set.id.to_string(),
+            class: None,
+            tier: None,
+            made_by,
+            payload,
+            database: None,
+            globals: None,
+            filestore: None,
+            encryption: None,
+            requires_key: Vec::new(),
+        }
+    }
+
     /// The set that the manifest describes.
     ///
     /// # Errors
@@ -348,6 +377,9 @@ impl Manifest {
             if rows != Some(database.rows) {
                 return wrong(format!("its tables do not add up to {} rows", database.rows));
             }
+        }
+        if let Some(contradiction) = self.filestore.as_ref().and_then(FileStoreFacts::contradiction) {
+            return wrong(contradiction);
         }
         Ok(())
     }

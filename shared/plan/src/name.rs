@@ -66,6 +66,38 @@ pub fn printable(name: &str) -> String {
     name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
+/// A path's bytes as readable text, reversibly: what is UTF-8 and no control character stays, `%` and every other byte
+/// become `%XX` in upper-case hex.
+pub fn path_text(path: impl AsRef<[u8]>) -> String {
+    let mut text = String::with_capacity(path.as_ref().len());
+    for chunk in path.as_ref().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '%' || c.is_control() {
+                let mut buffer = [0; 4];
+                c.encode_utf8(&mut buffer).bytes().for_each(|byte| push_escaped(&mut text, byte));
+            } else {
+                text.push(c);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_escaped(&mut text, *byte));
+    }
+    text
+}
+
+fn push_escaped(text: &mut String, byte: u8) {
+    text.push('%');
+    text.push_str(&hex::encode_upper([byte]));
+}
+
+/// The bytes of a path that [`path_text`] wrote.
+///
+/// # Errors
+/// When the text is not the one spelling that it writes.
+pub fn path_bytes(text: &str) -> Result<Vec<u8>, NameError> {
+    let path: Vec<u8> = percent_encoding::percent_decode_str(text).collect();
+    if path_text(&path) == text { Ok(path) } else { Err(NameError::NotCanonical(text.to_owned())) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +133,27 @@ mod tests {
         assert_eq!(printable("a\n\u{1b}[31mé"), "a\\n\\u{1b}[31mé");
     }
 
+    #[test]
+    fn paths_stay_readable() {
+        for (path, text) in
+            [(&b"ab/ab12"[..], "ab/ab12"), ("été/100 %.pdf".as_bytes(), "été/100 %25.pdf"), (b"a\nb\xff/\x1b[31m", "a%0Ab%FF/%1B[31m")]
+        {
+            assert_eq!(path_text(path), text);
+            assert_eq!(path_bytes(text).as_deref(), Ok(path));
+        }
+        for text in ["%41", "a%0a", "%", "a\nb"] {
+            assert!(path_bytes(text).is_err(), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_path_comes_back(path in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let text = path_text(&path);
+            prop_assert!(!text.chars().any(char::is_control));
+            prop_assert_eq!(path_bytes(&text), Ok(path));
+        }
+
         #[test]
         fn every_name_survives_the_round_trip(name in proptest::collection::vec(any::<u8>(), 1..80)) {
             let segment = encode(&name);

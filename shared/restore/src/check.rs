@@ -8,11 +8,13 @@ use plana_plan::{
     compare::{differences, summary},
     manifest::{DatabaseFacts, Manifest},
 };
+use plana_tree::extract::{ExtractError, read_tree};
 
 use crate::{
     error::RestoreError,
+    filestore::{filestore_facts, known_gaps, of_tree},
     open::OpenSet,
-    read::{Reading, read_payload},
+    read::{Reading, of_io, read_payload},
 };
 
 /// What a check has seen with its own eyes.
@@ -24,6 +26,12 @@ pub struct Checked {
     pub stored_bytes: u64,
     /// Rows that were counted, of a database.
     pub rows: Option<u64>,
+    /// Files that were read, of a file store.
+    pub files: Option<u64>,
+    /// Those of them whose SHA-1 is the one that names them.
+    pub proven: Option<u64>,
+    /// What was not as it should be already when the backup was made.
+    pub warnings: Vec<String>,
 }
 
 /// How much content is asked for at once.
@@ -35,8 +43,22 @@ const READ_BYTES: usize = 256 << 10;
 /// Whatever is not as it should be.
 pub async fn check_set(reading: Reading<'_>) -> Result<Checked, RestoreError> {
     let set = reading.set;
-    let checked =
-        Checked { content_bytes: set.manifest.payload.content_bytes, stored_bytes: set.manifest.payload.stored_bytes, rows: None };
+    let payload = &set.manifest.payload;
+    let (content_bytes, stored_bytes) = (payload.content_bytes, payload.stored_bytes);
+    let checked = Checked { content_bytes, stored_bytes, rows: None, files: None, proven: None, warnings: Vec::new() };
+    if matches!(set.key.area, Area::Filestore | Area::InsuranceFilestore) {
+        let facts = filestore_facts(set)?.clone();
+        let key = set.key.clone();
+        let warnings = known_gaps(&facts);
+        let tree = read_payload(reading, move |content| {
+            read_tree(content, &facts, &mut ()).map_err(|error| match error {
+                ExtractError::Input(error) => of_io(&key, error),
+                error => of_tree(&key.to_string(), error),
+            })
+        });
+        let tree = tree.await?;
+        return Ok(Checked { files: Some(tree.files), proven: Some(tree.proven), warnings, ..checked });
+    }
     let proof = Proof::of(set);
     let rows = read_payload(reading, move |content| proof.read(content, |_| Ok(()))).await?;
     Ok(Checked { rows, ..checked })

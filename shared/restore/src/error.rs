@@ -9,6 +9,7 @@ use plana_pg::{
 };
 use plana_plan::{Area, Stamp, manifest::ManifestError, name::printable};
 use plana_storage::StoreError;
+use plana_tree::extract::ExtractError;
 
 /// Why a set could not be found, checked, fetched or restored. Completes the sentence "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +103,14 @@ pub enum RestoreError {
         set: String,
         /// What is wrong.
         reason: ArchiveError,
+    },
+    /// The content is no archive of a file store, or not the one that the manifest names.
+    #[error("read {set}: {reason}; use another set, and keep this one for a look")]
+    Tree {
+        /// The set.
+        set: String,
+        /// What is wrong.
+        reason: ExtractError,
     },
     /// What was read is not what the manifest says.
     #[error("prove {set}: {what}; use another set, and keep this one for a look")]

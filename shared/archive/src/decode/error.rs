@@ -28,9 +28,9 @@ pub enum DecodeError {
         /// What is wrong with its header.
         reason: &'static str,
     },
-    /// What should be compressed does not begin as zstd does.
+    /// What should be compressed does not begin as that compression does.
     #[error("decompress the payload: {reason}; do not trust this object")]
-    NotZstd {
+    NotCompressed {
         /// What it is instead.
         reason: &'static str,
     },
@@ -48,7 +48,7 @@ pub enum DecodeError {
         /// The content that came out before.
         content_bytes: u64,
     },
-    /// Bytes that are no frame follow the last one.
+    /// Bytes that are no frame or member follow the last one.
     #[error(
         "decode the payload: bytes that do not belong to it follow its end after {content_bytes} bytes of content; do not trust this object"
     )]
@@ -84,6 +84,9 @@ pub enum DecodeError {
     Input(#[source] io::Error),
 }
 
+/// flate2's words for what does not begin as a member of gzip does. The first member was looked at before.
+const NO_MEMBER: &str = "invalid gzip header";
+
 fn keys(given: usize) -> String {
     if given == 1 { "the private key that was given".to_owned() } else { format!("any of the {given} private keys that were given") }
 }
@@ -95,7 +98,7 @@ impl DecodeError {
         let is = |kind| of_zstd.is_some_and(|error| error.is(kind));
         if is(ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge) {
             DecodeError::WindowTooLarge { mib: (1 << window_log) >> 20 }
-        } else if is(ZSTD_ErrorCode::ZSTD_error_prefix_unknown) {
+        } else if is(ZSTD_ErrorCode::ZSTD_error_prefix_unknown) || (content_bytes > 0 && error.to_string() == NO_MEMBER) {
             DecodeError::Trailing { content_bytes }
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
             DecodeError::Truncated { content_bytes }

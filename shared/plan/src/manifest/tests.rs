@@ -3,7 +3,7 @@ use super::*;
 fn sample() -> (SetKey, Manifest) {
     let stamp: Stamp = "20261123T031500Z".parse().expect("a stamp");
     let label: Label = "pro".parse().expect("a label");
-    let set = SetKey::new(Area::Pg, "acme.planapulse.app", stamp, label.clone(), SetNonce(0x1a2b_3c4d));
+    let set = SetKey::new(Area::Pg, "acme.planapulse.app", stamp, label, SetNonce(0x1a2b_3c4d));
     let key = set.object(&set.file_name(".dump.zst", 0));
     let digest = "ab".repeat(32);
     let volume = Volume {
@@ -16,37 +16,27 @@ fn sample() -> (SetKey, Manifest) {
         version: None,
         verified: Verified::EtagMd5,
     };
+    let made_by = MadeBy {
+        job: "pg-dump-to-sos".to_owned(),
+        version: "0.1.0".to_owned(),
+        host: "pg01".to_owned(),
+        run_id: "r".to_owned(),
+        started_at: stamp.instant(),
+        finished_at: stamp.instant(),
+    };
+    let payload = Payload {
+        format: "postgresql-custom".to_owned(),
+        compression: "zstd".to_owned(),
+        content_sha256: digest.clone(),
+        content_bytes: 20,
+        stored_sha256: digest,
+        stored_bytes: 7,
+        volumes: vec![volume],
+    };
     let manifest = Manifest {
-        schema: SCHEMA,
-        area: Area::Pg,
-        name: "acme.planapulse.app".to_owned(),
-        stamp,
-        label,
-        until: None,
-        id: set.id.to_string(),
         class: Some("tenant".to_owned()),
         tier: Some("pro".to_owned()),
-        made_by: MadeBy {
-            job: "pg-dump-to-sos".to_owned(),
-            version: "0.1.0".to_owned(),
-            host: "pg01".to_owned(),
-            run_id: "r".to_owned(),
-            started_at: stamp.instant(),
-            finished_at: stamp.instant(),
-        },
-        payload: Payload {
-            format: "postgresql-custom".to_owned(),
-            compression: "zstd".to_owned(),
-            content_sha256: digest.clone(),
-            content_bytes: 20,
-            stored_sha256: digest,
-            stored_bytes: 7,
-            volumes: vec![volume],
-        },
-        database: None,
-        globals: None,
-        encryption: None,
-        requires_key: Vec::new(),
+        ..Manifest::new(&set, "acme.planapulse.app", made_by, payload)
     };
     (set, manifest)
 }
@@ -89,4 +79,38 @@ fn lies_are_found() {
         assert!(error.contains(expected), "{error}");
     }
     assert!(Manifest::parse(b"", &set).is_err());
+}
+
+fn file_store() -> FileStoreFacts {
+    let mut damaged = PathList::default();
+    damaged.add(b"ab/ab\xff", Some("its SHA-1 is cd".to_owned()));
+    let facts = FileStoreFacts::new(FileStoreLayout::Odoo, "tenants", b"/var/lib/odoo/filestore/acme.planapulse.app");
+    FileStoreFacts { files: 3, directories: 2, bytes: 30, proven: 2, damaged, named_by_database: Some(3), ..facts }
+}
+
+#[test]
+fn a_file_stores_facts_are_written_and_read() {
+    let (set, sound) = sample();
+    let manifest = Manifest { filestore: Some(file_store()), ..sound };
+    assert_eq!(Manifest::parse(&manifest.to_bytes(), &set).expect("sound"), manifest);
+    type Lie = fn(&mut FileStoreFacts);
+    let lies: [Lie; 4] = [
+        |facts| facts.proven = 3,
+        |facts| facts.proven = u64::MAX,
+        |facts| facts.damaged.total = 0,
+        |facts| facts.damaged.listed[0].path = "a\nb".to_owned(),
+    ];
+    for lie in lies {
+        let mut facts = file_store();
+        lie(&mut facts);
+        let manifest = Manifest { filestore: Some(facts), ..manifest.clone() };
+        assert!(matches!(Manifest::parse(&manifest.to_bytes(), &set), Err(ManifestError::Contradiction(_))));
+    }
+}
+
+#[test]
+fn a_list_of_paths_is_bounded_and_its_count_is_not() {
+    let mut list = PathList::default();
+    (0..MOST_LISTED + 5).for_each(|_| list.add(b"x", None));
+    assert_eq!((list.total, list.listed.len()), (MOST_LISTED as u64 + 5, MOST_LISTED));
 }
