@@ -282,7 +282,7 @@ async fn a_server_says_which_roles_extensions_and_tablespaces_it_has() {
         let admin: Admin = weak_admin(cluster, &weak_role(cluster, "asking")).await;
         let names = ["postgres", "no such\"", "POSTGRES", "pg_monitor", &"x".repeat(64)].map(str::to_owned);
         assert_eq!(admin.missing_roles(&names).await.expect("roles"), [&names[1], &names[2], &names[4]].map(String::clone));
-        assert_eq!(admin.available_extensions().await.expect("extensions")["plpgsql"], "1.0");
+        assert_eq!(admin.available_extensions().await.expect("extensions")["plpgsql"].version, "1.0");
         assert!(admin.tablespaces().await.expect("tablespaces").contains("pg_default"));
     }
 }
