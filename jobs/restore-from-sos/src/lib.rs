@@ -26,9 +26,9 @@ pub fn run(args: Args) -> ExitCode {
         Command::Drill(drill) if drill.only.is_none() => harness,
         _ => harness.by_hand(),
     };
-    let identity = args.identity.clone();
+    let (identity, format) = (args.identity.clone(), args.common.output);
     match args.command {
-        Command::List(list) => harness.answer(move |context| list::list(context, list.clone())),
+        Command::List(list) => harness.answer(move |context| list::list(context, list.clone(), format)),
         Command::Show { set } => harness.answer(move |context| list::show(context, set.clone())),
         Command::Check(check) if check.sets.is_empty() && check.latest.is_empty() => {
             harness.check(move |context| preflight::preflight(context, identity.clone()))

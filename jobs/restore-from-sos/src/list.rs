@@ -1,11 +1,11 @@
 //! `list` and `show`: what there is, and what a manifest says.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_backup::setup;
-use plana_harness::{Answer, Column, Context, Failure, Tone, human};
+use plana_harness::{Answer, Column, Context, Failure, OutputFormat, Tone, human};
 use plana_plan::{Area, Label, SetKey, expiry::Windows, inventory::StoredSet, manifest::Manifest};
 use plana_restore::{Group, Wanted, groups, open_set};
 use plana_storage::DynStore;
@@ -19,19 +19,32 @@ use crate::{
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
 
-/// A line of the list.
+/// A JSON array of more sets is written element by element.
+const MANY: usize = 2_000;
+
+/// A line of the list: small, since there may be a hundred thousand.
 struct Line {
-    set: StoredSet,
-    name: String,
+    key: SetKey,
+    name: Arc<str>,
+    bytes: u64,
+    is_committed: bool,
+    is_held: bool,
     kept_until: Option<DateTime<Utc>>,
-    manifest: Option<Result<Box<Manifest>, String>>,
+    manifest: Option<Result<Told, String>>,
+}
+
+/// What a manifest tells of a set in a list.
+struct Told {
+    rows: Option<u64>,
+    content_bytes: u64,
+    verified: Vec<&'static str>,
 }
 
 /// Lists sets, newest first.
 ///
 /// # Errors
 /// When the store cannot be listed.
-pub async fn list(context: Context, args: ListArgs) -> Result<Answer, Failure> {
+pub async fn list(context: Context, args: ListArgs, format: OutputFormat) -> Result<Answer, Failure> {
     let store = setup::open_store(context.config(), context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
     let areas = if args.area.is_empty() { Area::ALL.to_vec() } else { args.area.clone() };
     let wanted = Wanted { areas, name: args.name.clone() };
@@ -43,11 +56,14 @@ pub async fn list(context: Context, args: ListArgs) -> Result<Answer, Failure> {
         lines.extend(lines_of(group, &args, &windows, now));
     }
     drop(found);
-    lines.sort_by(|a, b| (Reverse(a.set.key.stamp), &a.set.key).cmp(&(Reverse(b.set.key.stamp), &b.set.key)));
+    lines.sort_by(|a, b| (Reverse(a.key.stamp), &a.key).cmp(&(Reverse(b.key.stamp), &b.key)));
     if args.long {
         read_manifests(&store, &mut lines).await;
     }
-    Ok(answer(&store, &lines, now))
+    Ok(match format {
+        OutputFormat::Text => for_people(&store, &lines, now),
+        OutputFormat::Json => for_programs(&store, &lines, now),
+    })
 }
 
 fn windows(context: &Context) -> Windows {
@@ -57,10 +73,12 @@ fn windows(context: &Context) -> Windows {
 
 fn lines_of(group: Group, args: &ListArgs, windows: &Windows, now: DateTime<Utc>) -> Vec<Line> {
     let Group { name, inventory, .. } = group;
+    let name: Arc<str> = name.into();
     let newest = inventory.newest_committed(now).map(|set| set.key.label.label.clone());
     let line = |set: StoredSet| {
         let kept_until = set.is_committed().then(|| set.kept_until(newest.as_ref(), windows)).flatten();
-        Line { name: name.clone(), kept_until, manifest: None, set }
+        let (bytes, is_committed, is_held) = (set.payload_bytes(), set.is_committed(), set.hold.is_some());
+        Line { key: set.key, name: name.clone(), bytes, is_committed, is_held, kept_until, manifest: None }
     };
     match args.at {
         Some(at) => inventory.newest_committed(at.instant().min(now)).cloned().map(line).into_iter().collect(),
@@ -69,49 +87,52 @@ fn lines_of(group: Group, args: &ListArgs, windows: &Windows, now: DateTime<Utc>
 }
 
 async fn read_manifests(store: &DynStore, lines: &mut [Line]) {
-    let committed = lines.iter_mut().filter(|line| line.set.is_committed());
+    let committed = lines.iter_mut().filter(|line| line.is_committed);
     stream::iter(committed)
         .for_each_concurrent(AT_ONCE, |line| async {
-            let opened = open_set(store, &line.set.key).await;
-            line.manifest = Some(opened.map(|set| Box::new(set.manifest)).map_err(|error| error.to_string()));
+            let opened = open_set(store, &line.key).await;
+            line.manifest = Some(opened.map(|set| told(&set.manifest)).map_err(|error| error.to_string()));
         })
         .await;
+}
+
+fn told(manifest: &Manifest) -> Told {
+    Told {
+        rows: manifest.database.as_ref().map(|database| database.rows),
+        content_bytes: manifest.payload.content_bytes,
+        verified: manifest.payload.volumes.iter().map(|volume| volume.verified.as_str()).collect(),
+    }
 }
 
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-fn answer(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
+fn for_people(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
     let texts = |text: &dyn Fn(&Line) -> String| lines.iter().map(text).collect::<Vec<_>>();
-    let manifest = |line: &Line, text: &dyn Fn(&Manifest) -> String| match &line.manifest {
+    let manifest = |line: &Line, text: &dyn Fn(&Told) -> String| match &line.manifest {
         Some(Ok(manifest)) => text(manifest),
         Some(Err(_)) => "?".to_owned(),
         None => String::new(),
     };
     // The whole key in one piece: it is what the other subcommands are given.
     let columns = vec![
-        Column::words("set", texts(&|line| line.set.key.to_string())),
-        Column::numbers("age", texts(&|line| human::age(now - line.set.key.stamp.instant()))),
-        Column::numbers("stored", texts(&|line| human::bytes(line.set.payload_bytes()))),
+        Column::words("set", texts(&|line| line.key.to_string())),
+        Column::numbers("age", texts(&|line| human::age(now - line.key.stamp.instant()))),
+        Column::numbers("stored", texts(&|line| human::bytes(line.bytes))),
         Column::numbers(
             "rows",
-            texts(&|line| manifest(line, &|m| m.database.as_ref().map_or_else(String::new, |d| human::integer(d.rows.into())))),
+            texts(&|line| manifest(line, &|told| told.rows.map_or_else(String::new, |rows| human::integer(rows.into())))),
         ),
-        Column::words(
-            "verified",
-            texts(&|line| manifest(line, &|m| m.payload.volumes.first().map_or_else(String::new, |v| v.verified.as_str().to_owned()))),
-        ),
+        Column::words("verified", texts(&|line| manifest(line, &|told| told.verified.first().copied().unwrap_or_default().to_owned()))),
         Column::words("kept until", texts(&|line| kept(line))),
         Column::toned(
             "state",
-            lines
-                .iter()
-                .map(|line| if line.set.is_committed() { (String::new(), Tone::Plain) } else { ("incomplete".to_owned(), Tone::Bad) }),
+            lines.iter().map(|line| if line.is_committed { (String::new(), Tone::Plain) } else { ("incomplete".to_owned(), Tone::Bad) }),
         ),
     ];
-    let groups: std::collections::BTreeSet<_> = lines.iter().map(|line| (line.set.key.area, &line.name)).collect();
-    let bytes = lines.iter().map(|line| line.set.payload_bytes()).sum();
+    let groups: std::collections::BTreeSet<_> = lines.iter().map(|line| (line.key.area, &line.name)).collect();
+    let bytes = lines.iter().map(|line| line.bytes).sum();
     let summary = format!(
         "{} of {}, {} in {}",
         human::count(lines.len(), "set"),
@@ -124,13 +145,21 @@ fn answer(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
         _ => None,
     });
     let answer = if lines.is_empty() { Answer::default() } else { Answer::default().grid(columns) };
-    let answer = answer.text(unread.chain([summary]).collect::<Vec<_>>().join("\n"));
-    answer.json("store", store.url()).json("sets", lines.iter().map(|line| as_json(line, now)).collect::<Vec<_>>())
+    answer.text(unread.chain([summary]).collect::<Vec<_>>().join("\n"))
+}
+
+fn for_programs(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
+    let answer = Answer::default().json("store", store.url());
+    if lines.len() > MANY {
+        answer.json_rows("sets", lines.iter().map(|line| as_json(line, now).to_string()).collect())
+    } else {
+        answer.json("sets", lines.iter().map(|line| as_json(line, now)).collect::<Vec<_>>())
+    }
 }
 
 fn kept(line: &Line) -> String {
-    match (line.set.hold.is_some(), line.kept_until) {
-        _ if !line.set.is_committed() => String::new(),
+    match (line.is_held, line.kept_until) {
+        _ if !line.is_committed => String::new(),
         (true, _) => "released (held)".to_owned(),
         (false, Some(until)) => until.format("%Y-%m-%d").to_string(),
         (false, None) => "for ever".to_owned(),
@@ -138,24 +167,24 @@ fn kept(line: &Line) -> String {
 }
 
 fn as_json(line: &Line, now: DateTime<Utc>) -> Value {
-    let Line { set, name, kept_until, manifest } = line;
+    let Line { key, name, bytes, is_committed, is_held, kept_until, manifest } = line;
     let mut value = json!({
-        "set": set.key.to_string(),
-        "area": set.key.area,
-        "name": name,
-        "label": set.key.label.label.as_str(),
-        "stamp": time(set.key.stamp.instant()),
-        "age_seconds": (now - set.key.stamp.instant()).num_seconds(),
-        "bytes": set.payload_bytes(),
-        "committed": set.is_committed(),
-        "held": set.hold.is_some(),
+        "set": key.to_string(),
+        "area": key.area,
+        "name": &**name,
+        "label": key.label.label.as_str(),
+        "stamp": time(key.stamp.instant()),
+        "age_seconds": (now - key.stamp.instant()).num_seconds(),
+        "bytes": bytes,
+        "committed": is_committed,
+        "held": is_held,
         "kept_until": kept_until.map(time),
     });
     match manifest {
-        Some(Ok(manifest)) => {
-            value["rows"] = json!(manifest.database.as_ref().map(|database| database.rows));
-            value["verified"] = json!(manifest.payload.volumes.iter().map(|volume| volume.verified.as_str()).collect::<Vec<_>>());
-            value["content_bytes"] = json!(manifest.payload.content_bytes);
+        Some(Ok(told)) => {
+            value["rows"] = json!(told.rows);
+            value["verified"] = json!(told.verified);
+            value["content_bytes"] = json!(told.content_bytes);
         }
         Some(Err(error)) => value["error"] = json!(error),
         None => {}

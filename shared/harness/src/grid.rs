@@ -55,10 +55,16 @@ impl Column {
     }
 }
 
+/// A longer table is not fitted to a terminal's width, and takes a tenth of the memory and time.
+const MANY: usize = 2_000;
+
 /// The table; columns with nothing in them are left out.
-pub fn grid(columns: Vec<Column>, look: Look) -> String {
-    let columns: Vec<Column> = columns.into_iter().filter(|column| !column.is_empty()).collect();
+pub fn grid(columns: &[Column], look: Look) -> String {
+    let columns: Vec<&Column> = columns.iter().filter(|column| !column.is_empty()).collect();
     let rows = columns.iter().map(|column| column.cells.len()).max().unwrap_or(0);
+    if rows > MANY {
+        return plain(&columns, rows);
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     // Whether it is a terminal, and how wide, was found out once, by whoever asks for the table.
@@ -86,6 +92,32 @@ pub fn grid(columns: Vec<Column>, look: Look) -> String {
     table.trim_fmt()
 }
 
+/// The same without colours and line breaks.
+fn plain(columns: &[&Column], rows: usize) -> String {
+    let texts = |column: &Column, row: usize| column.cells.get(row).map(|(text, _)| printable(text)).unwrap_or_default();
+    let width = |column: &Column| (0..rows).map(|row| texts(column, row).chars().count()).chain([column.heading.len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
+    let mut table = String::new();
+    let mut line = |text: &dyn Fn(&Column) -> String| {
+        let begin = table.len();
+        for (column, width) in columns.iter().zip(&widths) {
+            let text = text(column);
+            let gap = " ".repeat(width.saturating_sub(text.chars().count()));
+            let (before, after) = if column.number { (gap.as_str(), "") } else { ("", gap.as_str()) };
+            table.extend([before, text.as_str(), after, "  "]);
+        }
+        let end = begin + table[begin..].trim_end().len();
+        table.truncate(end);
+        table.push('\n');
+    };
+    line(&|column| column.heading.clone());
+    for row in 0..rows {
+        line(&|column| texts(column, row));
+    }
+    table.truncate(table.trim_end().len());
+    table
+}
+
 fn shown((text, tone): &(String, Tone), look: Look) -> Cell {
     let cell = Cell::new(printable(text));
     let colour = match tone {
@@ -111,7 +143,9 @@ mod tests {
             Column::toned("state", [("done".to_owned(), Tone::Good), ("failed".to_owned(), Tone::Bad)]),
         ];
         let expected = "NAME     ROWS  STATE\na\\nb        5  done\nlonger  1,000  failed";
-        assert_eq!(grid(columns.clone(), Look::default()), expected);
-        assert!(grid(columns, Look { colour: true, width: None }).contains("\u{1b}["));
+        assert_eq!(grid(&columns, Look::default()), expected);
+        let rows = columns.iter().map(|column| column.cells.len()).max().expect("rows");
+        assert_eq!(plain(&columns.iter().filter(|column| !column.is_empty()).collect::<Vec<_>>(), rows), expected);
+        assert!(grid(&columns, Look { colour: true, width: None }).contains("\u{1b}["));
     }
 }

@@ -27,7 +27,7 @@ pub mod state;
 mod tls;
 
 pub use answer::Answer;
-pub use args::{BackupArgs, CommonArgs, VERSION, help_footer};
+pub use args::{BackupArgs, CommonArgs, OutputFormat, VERSION, help_footer};
 pub use check::{CheckLine, Verdict};
 pub use context::Context;
 pub use events::{Event, Events};

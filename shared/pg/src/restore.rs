@@ -115,7 +115,11 @@ pub async fn start_restore(
         }
     };
     arguments.extend(options.extra_args.iter().map(OsString::from));
-    let session = session::with(session::patient_writer(server), &options.session);
+    let mut session = session::patient_writer(server);
+    // The database counts only after a later transaction, of another session, has given it its name, and that one's commit
+    // reaches the disk with everything before it: none of these thousands has to wait for it.
+    session.push(("synchronous_commit", "off"));
+    let session = session::with(session, &options.session);
     // Without the argument pg_restore writes SQL to its output and touches no database.
     let conninfo = Some(conninfo_item("dbname", settings.database()));
     let launch = Launch { client, settings, session, conninfo, arguments, file, input, nice: options.nice, what };

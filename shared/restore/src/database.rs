@@ -118,9 +118,10 @@ async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, contents: &C
         warnings.extend(load::load(restore, &prepared.options, scratch).await?);
         let borrowed = contents.owners.iter().filter(|role| !grants_create(&contents.public_acl, role)).cloned().collect();
         restore.admin.allow_in_public(scratch, &borrowed, false).await?;
-        let (rows, tables) = load::prove(restore, facts, scratch).await?;
+        // Together: neither keeps every processor busy.
+        let analyzed = async { Ok::<_, RestoreError>(restore.admin.analyze(scratch).await?) };
+        let ((rows, tables), _) = futures::try_join!(load::prove(restore, facts, scratch), analyzed)?;
         tracing::info!(rows, tables, "every table has the rows that the manifest names");
-        restore.admin.analyze(scratch).await?;
         if let Some(command) = restore.hook {
             run_hook(command, restore.admin.server(), scratch).await?;
         }

@@ -19,7 +19,7 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
     }
     let mut blocks = Vec::new();
     if !report.items.is_empty() {
-        blocks.push(grid(columns(&report.items), look));
+        blocks.push(grid(&columns(&report.items), look));
     }
     blocks.extend(problems(report));
     blocks.push(summary(report));
