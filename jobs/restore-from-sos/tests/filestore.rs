@@ -106,6 +106,8 @@ fn a_file_store_comes_back_whatever_its_compression() {
         let fetched = site.home.path().join("fetched");
         site.job(&["fetch", &set, "--to"]).arg(&fetched).run().unwrap().expect_code(0);
         assert!(payload(&site.store(), &set).to_str().unwrap().ends_with(suffix));
+        let shown = site.job(&["show", &set, "--output", "text"]).run().unwrap().expect_code(0).stdout;
+        assert!(shown.contains("202 files in ") && shown.contains("201 of them are what their names say"), "{shown}");
         let planned = site.restore(&["--dry-run"]).args(secret).run().unwrap().expect_code(0);
         assert_eq!((&json(&planned)["items"][0]["outcome"], site.there().len()), (&"planned".into(), 0));
         let done = site.restore(&[]).args(secret).run().unwrap().expect_code(0);
@@ -371,4 +373,26 @@ fn insurance_is_restored_likewise() {
     let by_set = site.disk().join("by-set");
     site.job(&["restore-filestore", &set, "--to"]).arg(&by_set).run().unwrap().expect_code(0);
     assert_eq!(contents_of(&by_set), contents_of(&files.path()));
+}
+
+#[test]
+fn drills_prove_file_stores_in_turn_and_write_nothing() {
+    let (site, files) = (Site::new(), Files::new(5));
+    let sets = ["a", "b", "c"].map(|name| NewSet::new(&site.store(), name, STAMP).of_tree(&files.path(), |_| {}));
+    tamper(&payload(&site.store(), &sets[1]), |bytes| bytes.truncate(bytes.len() - 9));
+    let drill = |extra: &[&str]| site.job(&["drill", "--area", "filestore"]).args(extra).run().unwrap();
+    let names = |done: &plana_testkit::bin::Done| {
+        let report = json(done);
+        let items = report["items"].as_array().unwrap().iter();
+        items.map(|item| format!("{} {}", item["name"].as_str().unwrap(), item["outcome"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&drill(&["--dry-run", "--sample", "1"]).expect_code(0)), ["a planned"]);
+    assert_eq!(names(&drill(&["--sample", "1"]).expect_code(0)), ["a done"]);
+    // What failed was not proven, and comes first again; what was proven comes last.
+    assert_eq!(names(&drill(&["--sample", "2"]).expect_code(3)), ["b failed", "c done"]);
+    assert_eq!(names(&drill(&["--sample", "2"]).expect_code(3)), ["a done", "b failed"]);
+    assert_eq!(names(&drill(&["--only", "c"]).expect_code(0)), ["c done"]);
+    assert!(error(&drill(&["--only", "nobody"]).expect_code(1)).contains("there is none"));
+    assert!(error(&site.job(&["drill", "--area", "globals"]).run().unwrap().expect_code(20)).contains("only databases"));
+    assert!(site.there().is_empty());
 }
