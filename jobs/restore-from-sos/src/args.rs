@@ -19,10 +19,11 @@ const EXAMPLES: &str = "
                                                       beside what is there
   restore-from-sos restore acme.planapulse.app --at '2026-11-22 18:00' --replace
                                                       in its place; the old one is kept under another name
-  restore-from-sos restore-filestore acme.planapulse.app --to /srv/filestore/acme.planapulse.app --uid 101 --gid 101
-                                                      the files, as the user that the application runs as
-  restore-from-sos restore-tenant acme.planapulse.app --into acme_check --to /srv/filestore/acme_check --uid 101 --gid 101
-                                                      database and files, compared with each other
+  restore-from-sos restore-filestore acme.planapulse.app --to /srv/files/acme --uid 101 --gid 101
+                                                      files, owned by the application's user
+  restore-from-sos restore-tenant acme.planapulse.app --into acme_check --to /srv/files/acme_check
+                                                      database and files, compared
+  restore-from-sos drill --area filestore             every newest file store, file by file
   restore-from-sos drill --sample 5                   prove five more, those whose proof is the oldest
   restore-from-sos fetch pg/acme.planapulse.app/20261123T031500Z.pro.1a2b3c4d --to /srv/rescue
                                                       the files, for pg_restore by hand";
@@ -83,16 +84,21 @@ pub enum Command {
     RestoreTenant(TenantArgs),
     /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
     RestoreGlobals(GlobalsArgs),
-    /// Prove that backups restore: into scratch databases that are compared and dropped, the least recently proven first
+    /// Prove that backups restore: into scratch databases that are compared and dropped, or file stores read to their ends; the
+    /// least recently proven first
     Drill(DrillArgs),
 }
 
 /// What is proven, and where.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct DrillArgs {
-    /// At most so many databases
+    /// At most so many names
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
+    /// What is proven: pg, restored and counted; or filestore and insurance-filestore, read to their ends, every file
+    /// compared with its name, and nothing written
+    #[arg(long, value_name = "AREA", default_value_t = Area::Pg)]
+    pub area: Area,
     /// Only this name, or what this glob means
     #[arg(long, value_name = "NAME-OR-GLOB")]
     pub only: Option<NamePattern>,

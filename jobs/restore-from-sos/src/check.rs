@@ -56,7 +56,8 @@ async fn item(context: &Context, source: &Source, key: &SetKey) {
     context.report().item(report.key(key.to_string()).took(began.elapsed()));
 }
 
-async fn checked(context: &Context, source: &Source, key: &SetKey, name: &str) -> Result<ItemReport, RestoreError> {
+/// Reads a set back and compares everything with its manifest; on a dry run it says what would be read.
+pub async fn checked(context: &Context, source: &Source, key: &SetKey, name: &str) -> Result<ItemReport, RestoreError> {
     if context.cancel().is_cancelled() {
         return Err(RestoreError::Cancelled);
     }

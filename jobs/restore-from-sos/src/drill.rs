@@ -1,5 +1,6 @@
 //! `drill`: backups restored for nothing but the proof.
 
+mod files;
 mod place;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Instant};
@@ -21,6 +22,7 @@ use crate::{
     error::{Refusal, failure},
     source::Source,
 };
+pub use files::drill_files;
 pub use place::servers;
 use place::{Means, Place};
 

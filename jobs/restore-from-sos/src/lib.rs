@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 pub use args::{Args, Command, JOB};
 use plana_harness::Harness;
+use plana_plan::Area;
 
 /// Does what the command line says.
 pub fn run(args: Args) -> ExitCode {
@@ -35,6 +36,9 @@ pub fn run(args: Args) -> ExitCode {
         }
         Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
         Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),
+        Command::Drill(drill) if drill.area != Area::Pg => {
+            harness.run(move |context| drill::drill_files(context, drill.clone(), identity.clone()))
+        }
         Command::Drill(drill) => harness.run(move |context| drill::drill(context, drill.clone(), identity.clone())),
         Command::RestoreGlobals(globals) => {
             harness.run(move |context| globals::restore_globals(context, globals.clone(), identity.clone()))

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_backup::setup;
 use plana_harness::{Answer, Column, Context, Failure, OutputFormat, Tone, human};
 use plana_plan::{Area, Label, SetKey, expiry::Windows, inventory::StoredSet, manifest::Manifest};
-use plana_restore::{Group, Wanted, groups, open_set};
+use plana_restore::{Group, Wanted, groups, known_gaps, open_set};
 use plana_storage::DynStore;
 use serde_json::{Value, json};
 
@@ -253,6 +253,20 @@ fn facts(manifest: &Manifest) -> String {
             (false, None) => "without the roles' passwords".to_owned(),
         };
         facts.push(("globals", format!("PostgreSQL {}, {passwords}", globals.server_version)));
+    }
+    if let Some(filestore) = &manifest.filestore {
+        facts.push((
+            "file store",
+            format!(
+                "{} in {}, {}, of {}",
+                human::count(filestore.files as usize, "file"),
+                human::bytes(filestore.bytes),
+                filestore.layout.as_str(),
+                filestore.directory
+            ),
+        ));
+        facts.push(("proven", format!("{} of them are what their names say", human::integer(filestore.proven.into()))));
+        facts.extend(known_gaps(filestore).into_iter().map(|gap| ("", gap)));
     }
     let payload = &manifest.payload;
     facts.push((

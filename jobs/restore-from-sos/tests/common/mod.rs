@@ -3,6 +3,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub mod files;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

@@ -78,6 +78,7 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, or use another disk",
         io::ErrorKind::PermissionDenied => "; use a directory that this user may write to, and an owner that it may give",
+        io::ErrorKind::ResourceBusy => "; a file system is mounted there: restore into a directory below it",
         _ => "",
     }
 }

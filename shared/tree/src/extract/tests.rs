@@ -142,8 +142,8 @@ fn every_hostile_archive_leaves_nothing() {
         ("leads out", vec![directory(b"./a/"), file(b"./a/../../victim", b"x")]),
         ("leads out", vec![directory(b"./..")]),
         ("leads out", vec![gnu(b"./a/../../victim"), file(b"./a", b"x")]),
-        ("symbolic link", vec![entry(b"./a", b'2', b"")]),
-        ("symbolic link", vec![entry(b"./a", b'2', b""), file(b"./a/b", b"x")]),
+        ("it is a symbolic link", vec![entry(b"./a", b'2', b"")]),
+        ("it is a symbolic link", vec![entry(b"./a", b'2', b""), file(b"./a/b", b"x")]),
         ("link with content", vec![entry(b"./a", b'2', b"content")]),
         ("hard link", vec![file(b"./a", b"x"), entry(b"./b", b'1', b"")]),
         ("device", vec![entry(b"./a", b'3', b"")]),
@@ -429,7 +429,10 @@ fn what_a_kill_leaves_is_swept_and_nothing_else() {
     for stranger in [".plana-restore-00000003", ".plana-restore-xyz", "acme", ".plana-restore-0000000g"] {
         fs::create_dir(home.join(stranger)).expect("makes");
     }
-    fs::write(home.join(".plana-restore-0000000g.lock"), "").expect("writes");
+    for stranger in [".plana-restore-0000000g", ".plana-restore-000000002", "other"] {
+        fs::create_dir_all(home.join(stranger)).expect("makes");
+        fs::write(home.join(format!("{stranger}.lock")), "").expect("writes");
+    }
     let before = site.names().len();
     assert_eq!(sweep_staging(home).expect("sweeps"), [".plana-restore-00000002"]);
     assert!(!killed.exists() && site.names().len() == before - 2, "{:?}", site.names());
