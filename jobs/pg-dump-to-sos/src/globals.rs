@@ -27,7 +27,7 @@ pub async fn dump(run: &Run<'_>) {
 }
 
 async fn attempt(run: &Run<'_>, name: &str) -> Result<ItemReport, BackupError> {
-    let work = match run.items.begin(Area::Globals, name, None).await? {
+    let work = match run.items.begin(Area::Globals, name, None, None).await? {
         Begun::Settled(report) => return Ok(report),
         Begun::Work(work) => work,
     };

@@ -43,7 +43,7 @@ async fn was_dropped(run: &Run<'_>, name: &str, error: &BackupError) -> bool {
 }
 
 async fn backed_up(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo) -> Result<ItemReport, BackupError> {
-    let work = match run.items.begin(Area::Pg, &database.name, database.size_bytes).await? {
+    let work = match run.items.begin(Area::Pg, &database.name, database.size_bytes, None).await? {
         Begun::Settled(report) => return Ok(report),
         Begun::Work(work) => work,
     };

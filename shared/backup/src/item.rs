@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt as _;
-use plana_harness::{BackupArgs, Context, ItemProgress, ItemReport, Outcome, VERSION};
-use plana_plan::{Area, SetKey, Stamp, classify::Classified, inventory::Inventory};
+use plana_harness::{BackupArgs, Context, FileCounts, ItemProgress, ItemReport, Outcome, VERSION};
+use plana_plan::{Area, SetKey, Stamp, classify::Classified, inventory::Inventory, manifest::FileStoreFacts};
 use plana_storage::{StoreError, listing};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     commit::Committed,
     error::BackupError,
+    filestore::summary,
     lock::{ItemGuard, ItemLocks},
     payload::Meter,
     target::{Origin, Target},
@@ -42,17 +43,18 @@ impl<'a> Items<'a> {
         Items { context, target, origin, locks, missing_within }
     }
 
-    /// Begins an item: takes its lock, and looks whether it is needed. A dry run goes no further than that.
+    /// Begins an item: takes its lock, and looks whether it is needed. A dry run goes no further than that. A newest set of the
+    /// stamp `unwanted` is none that would make it needless.
     ///
     /// # Errors
     /// When the lock or the store cannot be asked, or the run was cancelled.
-    pub async fn begin(&self, area: Area, name: &str, size_hint: Option<u64>) -> Result<Begun, BackupError> {
+    pub async fn begin(&self, area: Area, name: &str, size_hint: Option<u64>, unwanted: Option<Stamp>) -> Result<Begun, BackupError> {
         if self.context.cancel().is_cancelled() {
             return Err(BackupError::Cancelled);
         }
         if self.context.dry_run() {
             let newest = self.newest(area, name).await?;
-            let outcome = if self.is_fresh(newest) { Outcome::Fresh } else { Outcome::Planned };
+            let outcome = if self.is_fresh(newest, unwanted) { Outcome::Fresh } else { Outcome::Planned };
             return Ok(Begun::Settled(ItemReport::new(area, name, outcome).newest(newest)));
         }
         let Some(lock) = self.locks.try_lock(area, name).await? else {
@@ -61,7 +63,7 @@ impl<'a> Items<'a> {
         // Under the lock: another run may just have made the backup that this one would have missed.
         if self.missing_within.is_some() {
             let newest = self.newest(area, name).await?;
-            if self.is_fresh(newest) {
+            if self.is_fresh(newest, unwanted) {
                 return Ok(Begun::Settled(ItemReport::new(area, name, Outcome::Fresh).newest(newest)));
             }
         }
@@ -83,8 +85,9 @@ impl<'a> Items<'a> {
     }
 
     /// Whether a rerun may leave it out.
-    fn is_fresh(&self, newest: Option<Stamp>) -> bool {
-        matches!((self.missing_within, newest), (Some(within), Some(newest)) if Utc::now() - newest.instant() < within)
+    fn is_fresh(&self, newest: Option<Stamp>, unwanted: Option<Stamp>) -> bool {
+        newest != unwanted
+            && matches!((self.missing_within, newest), (Some(within), Some(newest)) if Utc::now() - newest.instant() < within)
     }
 }
 
@@ -167,9 +170,31 @@ pub fn done(committed: Committed) -> ItemReport {
         .key(set.to_string())
         .sizes(manifest.payload.stored_bytes, manifest.payload.content_bytes)
         .newest(set.stamp);
-    let report = warnings.into_iter().fold(report, ItemReport::warning);
-    match manifest.database {
-        Some(database) => report.field("rows", database.rows).field("verified", verified),
-        None => report.field("verified", verified),
+    let report = match manifest.database {
+        Some(database) => report.field("rows", database.rows),
+        None => report,
+    };
+    let report = match &manifest.filestore {
+        Some(facts) => file_store(report, facts),
+        None => report,
+    };
+    warnings.into_iter().fold(report.field("verified", verified), ItemReport::warning)
+}
+
+fn file_store(report: ItemReport, facts: &FileStoreFacts) -> ItemReport {
+    let (damaged, missing, not_whole) = (facts.damaged.total, facts.missing.total, facts.not_whole.total);
+    let some = |count: u64| (count > 0).then_some(count);
+    let mut report = report
+        .field("files", facts.files)
+        .field("proven", facts.proven)
+        .field("damaged", some(damaged))
+        .field("missing", some(missing))
+        .field("not whole", some(not_whole))
+        .files(FileCounts { files: facts.files, damaged, missing, not_whole });
+    if !facts.is_whole() {
+        report.outcome = Outcome::Partial;
+        let what = summary(&facts.not_whole, "not archived as they were");
+        report.error = Some(format!("take all of it as it was: {what}; the manifest lists them; run the job again"));
     }
+    report
 }
