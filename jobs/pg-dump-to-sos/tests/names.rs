@@ -7,7 +7,6 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::Job;
 use plana_plan::{Area, name};
 use plana_testkit::{
     bin::Bin,

@@ -361,7 +361,12 @@ fn zones_and_locales_change_nothing() {
     cluster().psql(plain, "CREATE TABLE t AS SELECT now() AS at, 'ü' AS text FROM generate_series(1, 3)").unwrap();
     let mut contents = BTreeSet::new();
     for (zone, locale) in [("Asia/Kathmandu", "C"), ("America/St_Johns", "de_DE.UTF-8"), ("nonsense", "nonsense")] {
-        let job = crate::common::job().on(cluster()).only(&[plain]).envs([("TZ", zone), ("LC_ALL", locale), ("LANG", locale), ("LANGUAGE", "de")]);
+        let job = crate::common::job().on(cluster()).only(&[plain]).envs([
+            ("TZ", zone),
+            ("LC_ALL", locale),
+            ("LANG", locale),
+            ("LANGUAGE", "de"),
+        ]);
         let outcome = job.run().expect(0);
         assert_eq!(outcome.outcome(plain), "done", "{zone} {locale}");
         let set = job.store().set(plain);

@@ -90,6 +90,7 @@ fn the_metrics_tell_of_files() {
     for line in ["plana_jobs_filestore_files{", "plana_jobs_filestore_damaged_files{", "plana_jobs_filestore_missing_files{"] {
         assert!(written.contains(line), "{line} in\n{written}");
     }
-    let value = |family: &str| written.lines().find(|line| line.starts_with(family)).and_then(|line| line.rsplit(' ').next()).unwrap().to_owned();
+    let value =
+        |family: &str| written.lines().find(|line| line.starts_with(family)).and_then(|line| line.rsplit(' ').next()).unwrap().to_owned();
     assert_eq!((value("plana_jobs_filestore_files{"), value("plana_jobs_filestore_damaged_files{")), ("4".into(), "1".into()));
 }

@@ -72,13 +72,8 @@ fn act(act: impl Fn(&Path) + Send + Sync + 'static) -> Spoil {
 #[test]
 fn stale_handles_are_opened_again_once() {
     let site = Site::new();
-    let rules = [
-        (Step::Open, "zz/small"),
-        (Step::Read, "zz/small"),
-        (Step::Read, "zz/large"),
-        (Step::List, "acme.app/zz"),
-    ]
-    .map(|(step, path)| site.tree.add(SpoilRule::on(step, path, Spoil::Fail(ESTALE)).times(1)));
+    let rules = [(Step::Open, "zz/small"), (Step::Read, "zz/small"), (Step::Read, "zz/large"), (Step::List, "acme.app/zz")]
+        .map(|(step, path)| site.tree.add(SpoilRule::on(step, path, Spoil::Fail(ESTALE)).times(1)));
     let late = site.tree.add(SpoilRule::on(Step::Read, "zz/large", Spoil::Fail(ESTALE)).from_offset(2 << 20).times(1));
     site.whole();
     for rule in rules.iter().chain([&late]) {

@@ -78,12 +78,9 @@ fn killed_at_many_moments() {
 
 #[test]
 fn ended_at_each_request_that_matters() {
-    for (op, path) in [
-        (Op::CreateUpload, "/a.app/"),
-        (Op::UploadPart, "/a.app/"),
-        (Op::CompleteUpload, "/a.app/"),
-        (Op::PutObject, "manifest.json"),
-    ] {
+    for (op, path) in
+        [(Op::CreateUpload, "/a.app/"), (Op::UploadPart, "/a.app/"), (Op::CompleteUpload, "/a.app/"), (Op::PutObject, "manifest.json")]
+    {
         for signal in [Signal::TERM, Signal::KILL] {
             let (job, _root) = platform();
             let s3 = S3::new("fs-moment");

@@ -77,7 +77,8 @@ fn nothing_goes_wrong_with_put_and_list_alone() {
     let used: Vec<_> = case.s3.proxy.requests().into_iter().map(|seen| seen.op()).collect();
     let allowed = [Op::PutObject, Op::CreateUpload, Op::UploadPart, Op::CompleteUpload, Op::List];
     assert!(used.iter().all(|op| allowed.contains(op)), "{used:?}");
-    let writes: Vec<_> = case.s3.proxy.requests().into_iter().filter(|seen| matches!(seen.op(), Op::PutObject | Op::CompleteUpload)).collect();
+    let writes: Vec<_> =
+        case.s3.proxy.requests().into_iter().filter(|seen| matches!(seen.op(), Op::PutObject | Op::CompleteUpload)).collect();
     assert!(writes.last().is_some_and(|seen| seen.request.path.ends_with("/manifest.json")), "{writes:#?}");
 }
 

@@ -24,7 +24,10 @@ fn rules_tiers_and_the_sources_own_class_give_the_label() {
     let outcome = job.clone().config(&text).env("EXO_CAST_STORAGE_DIR", &casts.0).run().expect(0);
     assert_eq!(outcome.databases("done"), ["acme.app", "exo-casts", "nobody.app", "stray"]);
     let label = |name: &str| outcome.item(name)["label"].clone();
-    assert_eq!([label("acme.app"), label("exo-casts"), label("nobody.app"), label("stray")], ["pro", "platform", "unclassified", "unclassified"]);
+    assert_eq!(
+        [label("acme.app"), label("exo-casts"), label("nobody.app"), label("stray")],
+        ["pro", "platform", "unclassified", "unclassified"]
+    );
     let set = set_of(&job, "exo-casts");
     assert_eq!((facts(&set).source.as_str(), facts(&set).directory.as_str()), ("exo-casts", casts.0.to_str().unwrap()));
     expect_words(&outcome.warnings(), &["its tier was not found", "no rule names it"]);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     by_hand, cluster,
-    common::{Job, Outcome, bucket::S3, expect_words, look::Look},
+    common::{Outcome, bucket::S3, expect_words, look::Look},
 };
 
 #[test]

@@ -32,7 +32,9 @@ fn an_unknown_key_in_the_file() {
 
 #[test]
 fn all_that_is_wrong_is_said_at_once() {
-    let job = crate::common::job().on(cluster()).config("[dump]\njobs = \"two\"\nstall_timeout = \"soon\"\n\n[strore.backups]\nurl = \"file:///x\"\n");
+    let job = crate::common::job()
+        .on(cluster())
+        .config("[dump]\njobs = \"two\"\nstall_timeout = \"soon\"\n\n[strore.backups]\nurl = \"file:///x\"\n");
     expect_bad(&job, &["config.toml:2", "dump.jobs", "config.toml:3", "dump.stall_timeout", "config.toml:5", "strore", "store"]);
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     cluster,
-    common::{Job, Outcome, bucket::S3, faults::HeldLock, look::Look},
+    common::{Outcome, bucket::S3, faults::HeldLock, look::Look},
     small_database,
 };
 

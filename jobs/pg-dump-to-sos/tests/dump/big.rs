@@ -9,7 +9,7 @@ use plana_testkit::{
 };
 
 use crate::common::{
-    Job, Outcome,
+    Outcome,
     faults::{fill, written_by},
 };
 

@@ -35,8 +35,10 @@ fn both_forms_of_a_connection_string_by_each_way() {
         std::fs::write(&file, format!("{dsn}\n")).unwrap();
         let by_file = crate::common::job().programs(cluster.bin_dir()).env("PLANA_JOBS__POSTGRES__DSN_FILE", &file);
         // As Exo has it: the variable's name stands in the configuration.
-        let by_variable =
-            crate::common::job().programs(cluster.bin_dir()).config("[postgres]\ndsn_env = \"EXO_DATABASE_DSN\"\n").env("EXO_DATABASE_DSN", &dsn);
+        let by_variable = crate::common::job()
+            .programs(cluster.bin_dir())
+            .config("[postgres]\ndsn_env = \"EXO_DATABASE_DSN\"\n")
+            .env("EXO_DATABASE_DSN", &dsn);
         for job in [by_setting.clone(), by_file, by_variable] {
             let outcome = job.only(&[&name]).run().expect(0);
             assert_eq!(outcome.outcome(&name), "done");

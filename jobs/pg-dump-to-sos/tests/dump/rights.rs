@@ -4,7 +4,7 @@ use plana_pg::rights::LEAST_RIGHTS_SQL;
 use plana_testkit::pg::{PgCluster, PgMajor};
 use serde_json::Value;
 
-use crate::common::{Job, Outcome, expect_words, rows};
+use crate::common::{Outcome, expect_words, rows};
 
 /// A server on which something stands in the way of whoever is not a superuser, in each way that there is.
 fn guarded(major: PgMajor) -> PgCluster {

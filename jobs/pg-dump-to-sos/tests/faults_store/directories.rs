@@ -6,7 +6,7 @@ use plana_testkit::disk::SmallDisk;
 
 use crate::{
     cluster,
-    common::{Job, expect_no_backend_left, expect_words, faults::big_database, store::FileStore},
+    common::{expect_no_backend_left, expect_words, faults::big_database, store::FileStore},
     small_database,
 };
 
@@ -15,7 +15,8 @@ fn a_full_disk_fails_what_does_not_fit_and_keeps_the_rest() {
     let (big, small) = (big_database(cluster(), "full"), small_database("full"));
     let disk = SmallDisk::new(20 << 20).unwrap();
     let root = disk.path().join("store");
-    let job = crate::common::job().on(cluster()).store_url(&format!("file://{}", root.display())).only(&[&big, &small]).args(["--jobs", "1"]);
+    let job =
+        crate::common::job().on(cluster()).store_url(&format!("file://{}", root.display())).only(&[&big, &small]).args(["--jobs", "1"]);
     let outcome = job.run().expect(3);
     expect_words(outcome.error(&big), &["file://", &big, "No space left on device", "no space is left", "free some"]);
     // What was written is removed, so there is room again.

@@ -12,7 +12,7 @@ use plana_testkit::proxy::{Action, Op, Rule};
 
 use crate::{
     Case, cluster,
-    common::{Job, bucket::S3, expect_words, faults::big_database, look::Look},
+    common::{bucket::S3, expect_words, faults::big_database, look::Look},
     small_database,
 };
 
@@ -91,7 +91,8 @@ fn a_store_that_goes_away_in_the_middle_fails_the_item_and_the_rest() {
 fn no_store_at_that_address() {
     let s3 = S3::new("nowhere");
     let nowhere = plana_testkit::process::Port::claim().unwrap();
-    let job = crate::common::job().on(cluster()).into_bucket(&s3).env("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", nowhere.number()));
+    let job =
+        crate::common::job().on(cluster()).into_bucket(&s3).env("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", nowhere.number()));
     let outcome = job.run().expect(1);
     expect_words(outcome.run_error(), &[s3.bucket.name(), "no connection, through all retries", "check the endpoint"]);
 }

@@ -6,8 +6,8 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use plana_plan::{Area, SetKey, inventory::Inventory, inventory::ObjectMeta, manifest::Manifest};
 use crate::pg::{PgCluster, quote_identifier};
+use plana_plan::{Area, SetKey, inventory::Inventory, inventory::ObjectMeta, manifest::Manifest};
 
 /// A directory that a job stored into.
 #[derive(Debug, Clone)]
