@@ -6,6 +6,7 @@
 
 mod data;
 mod dump;
+mod filestore;
 mod measure;
 mod restore;
 mod tools;
@@ -19,5 +20,6 @@ fn main() -> Result<()> {
     let wanted = |section: &str| sections.is_empty() || sections.iter().any(|named| section.starts_with(named.as_str()));
     println!("{}", measure::machine());
     dump::run(scale, rounds, wanted)?;
-    restore::run(scale, rounds, wanted)
+    restore::run(scale, rounds, wanted)?;
+    filestore::run(scale, rounds, wanted)
 }

@@ -14,13 +14,15 @@ use anyhow::{Context, Result, ensure};
 pub struct Cost {
     /// Wall time.
     pub wall: Duration,
+    /// Processor time of the process and of its children.
+    pub cpu: Duration,
     /// Peak resident memory of the process itself, its children not included, in bytes.
     pub peak_bytes: u64,
 }
 
 /// Runs a command to its end, which must be a success.
 pub fn run(command: &mut Command) -> Result<Cost> {
-    let began = Instant::now();
+    let (began, cpu_before) = (Instant::now(), cpu_of_children());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().with_context(|| format!("start {command:?}"))?;
     let status_file = format!("/proc/{}/status", child.id());
     let mut stderr = child.stderr.take().expect("piped");
@@ -36,7 +38,15 @@ pub fn run(command: &mut Command) -> Result<Cost> {
     let wall = began.elapsed();
     let errors = errors.join().unwrap_or_default();
     ensure!(status.success(), "{command:?} ended with {status}:\n{errors}");
-    Ok(Cost { wall, peak_bytes })
+    Ok(Cost { wall, cpu: cpu_of_children().saturating_sub(cpu_before), peak_bytes })
+}
+
+/// Processor time of all children that have ended, theirs included (fields 16 and 17 of proc_pid_stat(5), in hundredths).
+fn cpu_of_children() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(13) + ticks(14)) * 10)
 }
 
 /// The kernel's own record of the most memory that the process ever held.

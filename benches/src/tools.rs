@@ -38,8 +38,15 @@ pub fn pipeline(script: &str, cluster: &PgCluster, bucket: &Bucket) -> Result<Co
     let mut command = Command::new("bash");
     command.args(["-o", "pipefail", "-c", script]);
     let path = format!("{}:{}", cluster.bin_dir().display(), env::var("PATH").unwrap_or_default());
+    command.env_clear().envs(cluster.env()).env("PATH", path);
+    with_remote(&mut command, bucket)?;
+    Ok(command)
+}
+
+/// Gives a command rclone, with the bucket as `remote:$BUCKET`.
+pub fn with_remote(command: &mut Command, bucket: &Bucket) -> Result<()> {
     let key = User::Admin.key();
-    command.env_clear().envs(cluster.env()).env("PATH", path).env("RCLONE", rclone()?).env("BUCKET", bucket.name());
+    command.env("RCLONE", rclone()?).env("BUCKET", bucket.name());
     command.envs([
         ("HOME", "/nonexistent"),
         ("RCLONE_CONFIG", "/dev/null"),
@@ -50,7 +57,7 @@ pub fn pipeline(script: &str, cluster: &PgCluster, bucket: &Bucket) -> Result<Co
         ("RCLONE_CONFIG_REMOTE_ACCESS_KEY_ID", &key.access),
         ("RCLONE_CONFIG_REMOTE_SECRET_ACCESS_KEY", &key.secret),
     ]);
-    Ok(command)
+    Ok(())
 }
 
 /// `restore-from-sos` with the same server and bucket, as the role that restores and with the key that reads.

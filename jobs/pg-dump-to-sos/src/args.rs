@@ -54,7 +54,7 @@ pub enum Command {
 impl Args {
     /// What the flags say over the configuration.
     pub fn overrides(&self) -> Vec<Override> {
-        let mut overrides = self.backup.overrides();
+        let mut overrides = Vec::new();
         if self.no_role_passwords {
             overrides.push(Override::new("--no-role-passwords", "dump.role_passwords", "never"));
         }

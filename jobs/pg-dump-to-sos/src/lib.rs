@@ -2,24 +2,20 @@
 
 mod args;
 mod check;
-mod error;
 mod globals;
 mod item;
 mod run;
-mod tiers;
 
 pub use args::{Args, Command, JOB};
 pub use check::check;
 
 use futures::{StreamExt, stream};
-use plana_backup::SetupError;
-use plana_harness::{Context, Failure, ItemReport};
+use plana_backup::{SetupError, preflight, tiers};
+use plana_harness::{Context, Failure};
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
     Area,
     dumps::{DumpPlan, DumpPolicy, plan_dumps},
-    name::printable,
-    select::Selection,
 };
 
 use crate::run::Run;
@@ -29,7 +25,7 @@ use crate::run::Run;
 /// # Errors
 /// What ended the whole run; a failed database is an item of the report instead.
 pub async fn execute(context: Context, args: Args) -> Result<(), Failure> {
-    dump_all(&context, &args).await.map_err(error::failure)
+    dump_all(&context, &args).await.map_err(preflight::failure)
 }
 
 async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
@@ -57,7 +53,7 @@ async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<
 
 async fn plan(context: &Context, args: &Args, run: &Run<'_>, databases: &[DatabaseInfo]) -> DumpPlan {
     let selection = args.backup.selection();
-    let tiers = tiers::find(context, &run.server).await;
+    let tiers = tiers::find(context, Some(run.server.settings())).await;
     let policy = DumpPolicy {
         selection: &selection,
         exclude: &context.config().dump.exclude,
@@ -68,20 +64,8 @@ async fn plan(context: &Context, args: &Args, run: &Run<'_>, databases: &[Databa
     };
     let plan = plan_dumps(databases.iter().map(run::candidate).collect(), &policy);
     context.report().saw_all(&selection);
-    report_unmatched(context, &selection, &plan);
+    let advice = "the server has no such database; look at --only, or at the server's list with --dry-run";
+    preflight::report_unmatched(context, &selection, Area::Pg, &plan.unmatched, advice);
     tracing::info!(databases = plan.dumps.len(), left_out = plan.left_out.len(), "planned");
     plan
-}
-
-/// A database that was asked for and is not there has no backup after this run, so the run has not done all of its work.
-fn report_unmatched(context: &Context, selection: &Selection, plan: &DumpPlan) {
-    // Every shard sees the same names: one of them says it.
-    if selection.shard.is_some_and(|shard| shard.index > 0) {
-        return;
-    }
-    for pattern in &plan.unmatched {
-        let advice = "the server has no such database; look at --only, or at the server's list with --dry-run";
-        let error = format!("find what --only {} means: {advice}", printable(pattern));
-        context.report().item(ItemReport::failed(Area::Pg, pattern, error));
-    }
 }

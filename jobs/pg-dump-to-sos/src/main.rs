@@ -8,7 +8,7 @@ use plana_harness::Harness;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let harness = Harness::new(JOB, &args.common).backup(&args.backup).overrides(args.overrides());
+    let harness = Harness::new(JOB, &args.common).backup(&args.backup, "dump.jobs").overrides(args.overrides());
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
         Some(Command::Check) => harness.check(check),

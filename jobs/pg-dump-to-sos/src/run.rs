@@ -1,29 +1,23 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
-use chrono::TimeDelta;
-use plana_backup::{ItemLocks, Origin, SetupError, Target, setup};
-use plana_harness::{Context, VERSION};
+use plana_backup::{Items, SetupError, Target, lock::ServerLocks, preflight::try_store, setup};
+use plana_harness::Context;
 use plana_pg::{
     client::{Installed, Program},
     dump::DumpOptions,
     server::{DatabaseInfo, Server},
 };
 use plana_plan::{dumps::Candidate, pgclient::Fit};
-use plana_storage::DynStore;
 
 use crate::{Args, JOB};
 
 /// What all items of a run share.
 pub struct Run<'a> {
-    pub context: &'a Context,
+    pub items: Items<'a>,
     pub server: Server,
     pub pg_dump: Installed,
     pub pg_dumpall: Installed,
     pub options: DumpOptions,
-    pub target: Target,
-    pub origin: Origin,
-    pub locks: Box<dyn ItemLocks>,
-    pub missing_within: Option<TimeDelta>,
 }
 
 impl<'a> Run<'a> {
@@ -45,47 +39,19 @@ impl<'a> Run<'a> {
             session: server.child_session(),
             ..DumpOptions::default()
         };
-        Ok(Run {
-            context,
-            server,
-            pg_dump,
-            pg_dumpall,
-            options,
-            target: Target::new(store, recipients, &config.upload, &config.dump, config.dump.jobs),
-            origin: Origin {
-                job: JOB.to_owned(),
-                version: VERSION.to_owned(),
-                host: context.host().to_owned(),
-                run_id: context.run_id().to_owned(),
-            },
-            locks: Box::new(plana_backup::lock::ServerLocks(locks)),
-            missing_within: args.backup.missing_within.and_then(|within| TimeDelta::from_std(within.0).ok()),
-        })
+        let target = Target::new(store, recipients, &config.upload, &config.dump, config.dump.jobs);
+        let items = Items::new(context, &args.backup, target, Box::new(ServerLocks(locks)));
+        Ok(Run { items, server, pg_dump, pg_dumpall, options })
     }
 
     /// The same run, its threads shared out for the number of items that there really are.
     pub fn for_items(mut self, items: usize) -> Self {
-        let config = self.context.config();
+        let config = self.items.context.config();
         let at_once = u32::try_from(items).unwrap_or(u32::MAX).clamp(1, config.dump.jobs);
-        let (store, recipients) = (self.target.store.clone(), self.target.recipients.clone());
-        self.target = Target::new(store, recipients, &config.upload, &config.dump, at_once);
+        let (store, recipients) = (self.items.target.store.clone(), self.items.target.recipients.clone());
+        self.items.target = Target::new(store, recipients, &config.upload, &config.dump, at_once);
         self
     }
-}
-
-/// Asks the store now, instead of failing for each of a thousand databases later.
-async fn try_store(context: &Context, store: &DynStore) -> Result<(), SetupError> {
-    // A directory has neither clock nor keys of its own.
-    let Some(apart) = setup::clock_difference(store).await? else { return Ok(()) };
-    if apart > setup::CLOCK_TOLERANCE {
-        context.report().warn(format!(
-            "this host's clock and the store's differ by {} s: backups are stamped by this host's; correct it (chronyc tracking)",
-            apart.num_seconds()
-        ));
-    }
-    // Nothing counts but what a listing shows: without that right every dump would be made in vain.
-    store.find("probe/may-this-key-list").await?;
-    Ok(())
 }
 
 /// The program that fits the server; one of a newer major is used with a warning.

@@ -42,7 +42,7 @@ fn expect_nothing_left(job: &Job, cluster: &PgCluster, database: &str) {
 
 fn a_killed_pg_dump_commits_nothing(how: Signal, words: &[&str]) {
     let database = big_database(cluster(), "killed");
-    let job = Job::on(cluster()).only(&[&database]).slow();
+    let job = crate::common::job().on(cluster()).only(&[&database]).slow();
     let (running, pid) = job.spawn_into_the_middle(&database);
     signal(pid, how);
     let outcome = Outcome::wait(running).expect(1);
@@ -64,7 +64,7 @@ fn pg_dump_terminated_in_the_middle() {
 #[test]
 fn backend_terminated_in_the_middle() {
     let database = big_database(cluster(), "terminated");
-    let job = Job::on(cluster()).only(&[&database]).slow();
+    let job = crate::common::job().on(cluster()).only(&[&database]).slow();
     let (running, _) = job.spawn_into_the_middle(&database);
     let terminate = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'");
     assert_eq!(cluster().psql("postgres", &terminate).unwrap(), "1");
@@ -81,7 +81,7 @@ fn backend_terminated_in_the_middle() {
 
 fn a_dishonest_pg_dump_commits_nothing(script: &str, words: &[&str]) {
     let database = small_database(cluster(), "dishonest");
-    let job = Job::on(cluster()).only(&[&database]).pg_dump_script(cluster(), script);
+    let job = crate::common::job().on(cluster()).only(&[&database]).pg_dump_script(cluster(), script);
     let outcome = job.run().expect(1);
     expect_words(outcome.error(&database), words);
     expect_nothing_left(&job, cluster(), &database);
@@ -90,7 +90,7 @@ fn a_dishonest_pg_dump_commits_nothing(script: &str, words: &[&str]) {
 #[test]
 fn the_script_in_front_of_pg_dump_does_no_harm_by_itself() {
     let database = small_database(cluster(), "honest");
-    let job = Job::on(cluster()).only(&[&database]).pg_dump_script(cluster(), "\"$real\" \"$@\"");
+    let job = crate::common::job().on(cluster()).only(&[&database]).pg_dump_script(cluster(), "\"$real\" \"$@\"");
     assert_eq!(job.run().expect(0).outcome(&database), "done");
     assert_eq!(job.store().set(&database).manifest.database.unwrap().rows, 1000);
 }
@@ -135,7 +135,7 @@ fn pg_dump_cannot_be_started() {
     let database = small_database(cluster(), "unstartable");
     let other = small_database(cluster(), "startable");
     let script = format!("case \"$PGDATABASE\" in {database}) exec /nonexistent/pg_dump;; *) exec \"$real\" \"$@\";; esac");
-    let job = Job::on(cluster()).only(&[&database, &other]).pg_dump_script(cluster(), &script);
+    let job = crate::common::job().on(cluster()).only(&[&database, &other]).pg_dump_script(cluster(), &script);
     let outcome = job.run().expect(3);
     expect_words(outcome.error(&database), &["status 127", "/nonexistent/pg_dump"]);
     assert_eq!(outcome.outcome(&other), "done");
@@ -154,7 +154,7 @@ fn the_server_stops_in_the_middle_of_the_run() {
     let big = big_database(&cluster, "big");
     let rest = [small_database(&cluster, "a"), small_database(&cluster, "b")];
     // The largest goes first, and one at a time.
-    let job = Job::on(&cluster).args(["--jobs", "1", "--exclude", "big_template"]).slow();
+    let job = crate::common::job().on(&cluster).args(["--jobs", "1", "--exclude", "big_template"]).slow();
     let (running, _) = job.spawn_into_the_middle(&big);
     let begun = Instant::now();
     cluster.stop(Mode::Immediate).unwrap();
@@ -184,7 +184,7 @@ fn the_server_stops_in_the_middle_of_the_run() {
 
 #[test]
 fn a_server_newer_than_every_pg_dump() {
-    let job = Job::on(cluster()).programs(&PgMajor::V15.bin_dir().unwrap());
+    let job = crate::common::job().on(cluster()).programs(&PgMajor::V15.bin_dir().unwrap());
     let outcome = job.run().expect(10);
     expect_words(outcome.run_error(), &["pg_dump", "PostgreSQL 16", "older", "15.", "postgresql-client-16", "postgres.bin_dirs"]);
     job.store().expect_no_manifest();
@@ -192,7 +192,7 @@ fn a_server_newer_than_every_pg_dump() {
 
 #[test]
 fn no_pg_dump_at_all() {
-    let job = Job::on(cluster());
+    let job = crate::common::job().on(cluster());
     let job = job.clone().programs(job.home());
     let outcome = job.run().expect(10);
     expect_words(outcome.run_error(), &["pg_dump", "postgres.bin_dirs", "PATH", "postgresql-client-16"]);
@@ -203,7 +203,7 @@ fn no_pg_dump_at_all() {
 fn a_pooler_in_front_of_the_server() {
     let bouncer = PgBouncer::start(cluster()).unwrap();
     for dsn in [bouncer.dsn("postgres"), bouncer.keyword_dsn("postgres")] {
-        let job = Job::at(&dsn, cluster().bin_dir());
+        let job = crate::common::job().at(&dsn, cluster().bin_dir());
         let outcome = job.run().expect(10);
         expect_words(outcome.run_error(), &["pooler", "PgBouncer", &bouncer.port().to_string(), "5432"]);
         job.store().expect_no_manifest();
@@ -213,7 +213,7 @@ fn a_pooler_in_front_of_the_server() {
 #[test]
 fn a_wrong_password() {
     let wrong = "a secret that is wrong";
-    let job = Job::at(&cluster().dsn_as("postgres", wrong, "postgres"), cluster().bin_dir());
+    let job = crate::common::job().at(&cluster().dsn_as("postgres", wrong, "postgres"), cluster().bin_dir());
     let outcome = job.run().expect(10);
     expect_words(outcome.run_error(), &["127.0.0.1", "postgres", "password authentication failed", "pg_hba.conf"]);
     assert!(!format!("{}{}", outcome.done.stdout, outcome.done.stderr).contains(wrong), "the password must not be shown");
@@ -225,7 +225,7 @@ fn no_server_there() {
     let port = Port::claim().unwrap();
     let nowhere = format!("host=127.0.0.1 port={} user=postgres", port.number());
     for dsn in [nowhere.as_str(), "host=/nonexistent user=postgres"] {
-        let job = Job::at(dsn, cluster().bin_dir());
+        let job = crate::common::job().at(dsn, cluster().bin_dir());
         let outcome = job.run().expect(1);
         expect_words(outcome.run_error(), &["connect to PostgreSQL at", "check that the server runs"]);
         job.store().expect_no_manifest();
@@ -238,7 +238,7 @@ fn no_server_there() {
 fn connections_to_a_database_are_disallowed() {
     let (closed, open) = (small_database(cluster(), "closed"), small_database(cluster(), "open"));
     cluster().psql("postgres", &format!("ALTER DATABASE {closed} ALLOW_CONNECTIONS false")).unwrap();
-    let job = Job::on(cluster()).only(&[&closed, &open]);
+    let job = crate::common::job().on(cluster()).only(&[&closed, &open]);
     let outcome = job.run().expect(3);
     let quoted = quote_identifier(&closed);
     expect_words(outcome.error(&closed), &["disallowed", &format!("ALTER DATABASE {quoted} ALLOW_CONNECTIONS true"), "exclude"]);
@@ -250,7 +250,7 @@ fn connections_to_a_database_are_disallowed() {
 #[test]
 fn connections_are_disallowed_while_the_run_is_on() {
     let (closed, open) = (small_database(cluster(), "closing"), big_database(cluster(), "open"));
-    let job = Job::on(cluster()).only(&[&closed, &open]).args(["--jobs", "1"]);
+    let job = crate::common::job().on(cluster()).only(&[&closed, &open]).args(["--jobs", "1"]);
     let held = HeldLock::on(cluster(), &open, "big");
     let mut running = job.spawn();
     job.wait_for_pg_dump(&mut running, &open);
@@ -265,7 +265,7 @@ fn connections_are_disallowed_while_the_run_is_on() {
 #[test]
 fn a_database_is_dropped_before_its_turn() {
     let (dropped, held_up) = (small_database(cluster(), "dropped"), big_database(cluster(), "first"));
-    let job = Job::on(cluster()).only(&[&dropped, &held_up]).args(["--jobs", "1"]);
+    let job = crate::common::job().on(cluster()).only(&[&dropped, &held_up]).args(["--jobs", "1"]);
     let held = HeldLock::on(cluster(), &held_up, "big");
     let mut running = job.spawn();
     job.wait_for_pg_dump(&mut running, &held_up);
@@ -281,7 +281,7 @@ fn a_database_is_dropped_before_its_turn() {
 #[test]
 fn a_database_is_dropped_by_force_in_the_middle_of_its_dump() {
     let database = big_database(cluster(), "forced");
-    let job = Job::on(cluster()).only(&[&database]).slow();
+    let job = crate::common::job().on(cluster()).only(&[&database]).slow();
     let (running, _) = job.spawn_into_the_middle(&database);
     cluster().psql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)")).unwrap();
     let outcome = Outcome::wait(running).expect(0);
@@ -293,7 +293,7 @@ fn a_database_is_dropped_by_force_in_the_middle_of_its_dump() {
 fn a_table_is_locked() {
     let (locked, free) = (small_database(cluster(), "locked"), small_database(cluster(), "free"));
     let _held = HeldLock::on(cluster(), &locked, "t");
-    let job = Job::on(cluster()).only(&[&locked, &free]).set("dump.lock_wait_timeout", "1s");
+    let job = crate::common::job().on(cluster()).only(&[&locked, &free]).set("dump.lock_wait_timeout", "1s");
     let outcome = job.run().expect(3);
     let advice = ["LOCK TABLE public.t", "canceling statement due to statement timeout", "pg_stat_activity", "dump.lock_wait_timeout"];
     expect_words(outcome.error(&locked), &advice);
@@ -306,7 +306,7 @@ fn a_table_is_locked() {
 #[test]
 fn pg_dump_stands_still() {
     let (database, other) = (big_database(cluster(), "stalled"), small_database(cluster(), "moving"));
-    let job = Job::on(cluster()).only(&[&database, &other]).args(["--jobs", "1"]).set("dump.stall_timeout", "2s");
+    let job = crate::common::job().on(cluster()).only(&[&database, &other]).args(["--jobs", "1"]).set("dump.stall_timeout", "2s");
     // It must not end before it is stopped, and must not stand still before: the store takes a part each second.
     let job = job.set("upload.bandwidth", "8MiB").set("upload.memory", "15MiB").set("upload.parts_in_flight", "1");
     let (running, pid) = job.spawn_into_the_middle(&database);
@@ -323,7 +323,7 @@ fn pg_dump_stands_still() {
 fn the_connection_that_holds_the_locks_is_lost() {
     let database = small_database(cluster(), "unlocked");
     let held = HeldLock::on(cluster(), &database, "t");
-    let job = Job::on(cluster()).only(&[&database]).env("PGAPPNAME", "whatever");
+    let job = crate::common::job().on(cluster()).only(&[&database]).env("PGAPPNAME", "whatever");
     let mut running = job.spawn();
     job.wait_for_pg_dump(&mut running, &database);
     // The session that asked for this item's lock last.
@@ -360,7 +360,7 @@ fn timeouts_and_read_only_defaults_do_not_end_a_dump() {
             ),
         )
         .unwrap();
-    let job = Job::at(&cluster.dsn_as(&role, "p", "postgres"), cluster.bin_dir()).only(&[&database]);
+    let job = crate::common::job().at(&cluster.dsn_as(&role, "p", "postgres"), cluster.bin_dir()).only(&[&database]);
     // Long enough that each of the timeouts would have hit.
     let held = HeldLock::on(cluster, &database, "big");
     let mut running = job.spawn();

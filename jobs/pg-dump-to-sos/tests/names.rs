@@ -7,7 +7,6 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::Job;
 use plana_plan::{Area, name};
 use plana_testkit::{
     bin::Bin,
@@ -68,7 +67,7 @@ fn every_name_is_dumped_listed_and_restored() {
         // What it holds tells it apart from all others: a dump of the wrong one would show.
         cluster.psql(name, "CREATE TABLE \"the \"\"table\"\"\" AS SELECT current_database() AS name").unwrap();
     }
-    let job = Job::on(&cluster);
+    let job = crate::common::job().on(&cluster);
     let outcome = job.run().expect(0);
     let store = job.store();
     let listed: BTreeSet<String> =
@@ -102,11 +101,11 @@ fn what_people_see_is_printable(cluster: &PgCluster) {
 /// A name that is spelled out means itself, though it looks like an option, a path or a connection string.
 fn a_name_selects_itself(cluster: &PgCluster) {
     let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).filter(|name| !name.contains(['*', '['])).collect();
-    let outcome = Job::on(cluster).only(&names).arg("--dry-run").run().expect(0);
+    let outcome = crate::common::job().on(cluster).only(&names).arg("--dry-run").run().expect(0);
     let mut expected: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     expected.sort();
     assert_eq!(outcome.databases("planned"), expected);
-    let outcome = Job::on(cluster).only(&[".."]).arg("--dry-run").run().expect(0);
+    let outcome = crate::common::job().on(cluster).only(&[".."]).arg("--dry-run").run().expect(0);
     assert_eq!(outcome.databases("planned"), [".."]);
 }
 

@@ -39,7 +39,7 @@ fn small_database(cluster: &PgCluster, prefix: &str) -> String {
 /// A run over one database that works.
 fn job(prefix: &str) -> (String, Job) {
     let database = small_database(cluster(), prefix);
-    let job = Job::on(cluster()).only(&[&database]);
+    let job = crate::common::job().on(cluster()).only(&[&database]);
     (database, job)
 }
 
@@ -149,7 +149,7 @@ fn events_are_cloudevents_of_what_happened() {
     let redis = RedisServer::start().unwrap();
     let (good, bad) = (small_database(cluster(), "good"), small_database(cluster(), "bad"));
     cluster().psql("postgres", &format!("ALTER DATABASE {bad} ALLOW_CONNECTIONS false")).unwrap();
-    let job = Job::on(cluster()).only(&[&good, &bad]).set("events.url", &redis.url());
+    let job = crate::common::job().on(cluster()).only(&[&good, &bad]).set("events.url", &redis.url());
     let outcome = job.run().expect(3);
     let found = events(&redis);
     let kinds: Vec<&str> = found.iter().filter_map(|event| event["type"].as_str()).collect();
@@ -215,7 +215,7 @@ fn metrics_say_what_there_is_and_a_run_by_hand_touches_its_own_only() {
     for name in ["one", "two", "three"] {
         cluster.psql("postgres", &format!("CREATE DATABASE {name}")).unwrap();
     }
-    let job = Job::on(&cluster).args(["--jobs", "4"]);
+    let job = crate::common::job().on(&cluster).args(["--jobs", "4"]);
     let directory = job.home().join("metrics");
     std::fs::create_dir(&directory).unwrap();
     let job = job.set("metrics.textfile_dir", directory.to_str().unwrap());
@@ -320,7 +320,7 @@ fn pings_that_nobody_answers_cost_warnings() {
 
 /// Our program and its children live in another time; the store and the server do not.
 fn in_another_time(shift: &str) -> Job {
-    Job::under(&["/usr/bin/faketime", "-f", shift], cluster()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    crate::common::job_under(&["/usr/bin/faketime", "-f", shift]).on(cluster()).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_directory_takes_what_a_wrong_clock_stamps_and_the_future_is_not_fresh() {
     assert!(set.key.stamp.instant() > Utc::now() + TimeDelta::minutes(15), "{}", set.key);
     ahead.store().prove(&set.key, &set.manifest, None);
     // A stamp in the future keeps nobody from making a backup now.
-    let now = Job::on(cluster()).only(&[&database]).store_url(&format!("file://{}", ahead.store().root().display()));
+    let now = crate::common::job().on(cluster()).only(&[&database]).store_url(&format!("file://{}", ahead.store().root().display()));
     let outcome = now.args(["--missing-within", "12h"]).run().expect(0);
     assert_eq!(outcome.outcome(&database), "done");
 }
@@ -361,7 +361,12 @@ fn zones_and_locales_change_nothing() {
     cluster().psql(plain, "CREATE TABLE t AS SELECT now() AS at, 'ü' AS text FROM generate_series(1, 3)").unwrap();
     let mut contents = BTreeSet::new();
     for (zone, locale) in [("Asia/Kathmandu", "C"), ("America/St_Johns", "de_DE.UTF-8"), ("nonsense", "nonsense")] {
-        let job = Job::on(cluster()).only(&[plain]).envs([("TZ", zone), ("LC_ALL", locale), ("LANG", locale), ("LANGUAGE", "de")]);
+        let job = crate::common::job().on(cluster()).only(&[plain]).envs([
+            ("TZ", zone),
+            ("LC_ALL", locale),
+            ("LANG", locale),
+            ("LANGUAGE", "de"),
+        ]);
         let outcome = job.run().expect(0);
         assert_eq!(outcome.outcome(plain), "done", "{zone} {locale}");
         let set = job.store().set(plain);

@@ -4,8 +4,9 @@ use std::{io, time::Duration};
 
 use plana_pg::{archive::ArchiveError, dump::DumpError, server::ServerError};
 use plana_storage::StoreError;
+use plana_tree::TreeError;
 
-use crate::lock::LockError;
+use crate::{lock::LockError, target::Patience};
 
 /// Why an item has no new backup. Completes the sentence "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +37,15 @@ pub enum BackupError {
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The tree could not be read.
+    #[error("{0}")]
+    Tree(#[from] TreeError),
     /// Nothing moved for too long.
-    #[error("finish in time: nothing moved for {}s (dump.stall_timeout); look for locks on the server (pg_stat_activity) and at the connection to the store", after.as_secs())]
-    Stalled {
+    #[error("finish in time: nothing moved for {}s ({}); look {}", .0.after.as_secs(), .0.key, .0.look)]
+    Stalled(Patience),
+    /// It took too long, although it moved.
+    #[error("finish within {}s (filestore.timeout); raise it, or look why the file store is so slow", after.as_secs())]
+    Deadline {
         /// The limit that was passed.
         after: Duration,
     },
@@ -63,11 +70,12 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// Whether the database was dropped meanwhile, which is nobody's failure.
+    /// Whether the database was dropped or the directory removed meanwhile, which is nobody's failure.
     pub fn is_gone(&self) -> bool {
         match self {
             BackupError::Dump(error) => error.is_gone(),
             BackupError::Server(error) => error.is_gone(),
+            BackupError::Tree(error) => matches!(error, TreeError::Gone { .. }),
             _ => false,
         }
     }

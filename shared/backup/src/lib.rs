@@ -8,16 +8,22 @@
 pub mod commit;
 pub mod database;
 pub mod error;
+pub mod filestore;
 pub mod globals;
+pub mod item;
 pub mod lock;
 pub mod payload;
+pub mod preflight;
 pub mod setup;
 pub mod target;
+pub mod tiers;
 
 pub use commit::{Committed, commit};
 pub use database::{DatabaseDump, dump_database};
 pub use error::BackupError;
+pub use filestore::{FileStoreDump, NamingDatabase, StorePlace, dump_file_store};
 pub use globals::{GlobalsDump, dump_globals};
+pub use item::{Begun, Items, Work};
 pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};
 pub use payload::Meter;
 pub use setup::SetupError;

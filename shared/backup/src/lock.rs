@@ -64,6 +64,11 @@ impl FileLocks {
         Ok(FileLocks { directory })
     }
 
+    /// The same for a run that takes no lock: no directory is made.
+    pub fn untouched(state_dir: &Path) -> Self {
+        FileLocks { directory: state_dir.join("locks") }
+    }
+
     fn try_file(&self, file_name: &str) -> io::Result<Option<File>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.directory.join(file_name))?;
         match file.try_lock() {

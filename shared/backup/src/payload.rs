@@ -143,7 +143,7 @@ where
     let sending = async {
         tokio::select! {
             sent = writer.write_all_from(parts) => sent.map_err(BackupError::Store),
-            () = stalled(|| meter.position(), target.stall_timeout) => Err(BackupError::Stalled { after: target.stall_timeout }),
+            () = stalled(|| meter.position(), target.patience.after) => Err(BackupError::Stalled(target.patience)),
             () = cancel.cancelled() => Err(BackupError::Cancelled),
         }
     };

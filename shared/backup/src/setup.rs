@@ -13,6 +13,8 @@ use plana_pg::{
 };
 use plana_storage::{DynStore, OpenOptions, StoreError};
 
+use crate::lock::FileLocks;
+
 /// What ends a run before or besides its items. Completes the sentence "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -45,6 +47,15 @@ pub enum SetupError {
     /// The server cannot be used.
     #[error("{0}")]
     Server(#[from] ServerError),
+    /// There is no place for lock files.
+    #[error("make a directory for lock files in {state_dir}: {source}; set state_dir to a directory that this user may write")]
+    Locks {
+        /// Where it was to be.
+        state_dir: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// No program fits the server.
     #[error("{0}")]
     Client(#[from] ClientError),
@@ -62,6 +73,7 @@ impl SetupError {
             | SetupError::PasswordShown
             | SetupError::Recipients(_)
             | SetupError::File { .. }
+            | SetupError::Locks { .. }
             | SetupError::Client(_) => true,
             SetupError::Server(error) => match error {
                 ServerError::Authentication { .. }
@@ -120,6 +132,15 @@ pub async fn clock_difference(store: &DynStore) -> Result<Option<TimeDelta>, Set
     Ok(store.server_time().await?.map(|theirs| (theirs - Utc::now()).abs()))
 }
 
+/// Whether a server is configured, here or by libpq's environment: jobs that can do without one ask first.
+///
+/// # Errors
+/// When a file of a secret cannot be used.
+pub fn has_server(config: &Config, env: &Environment) -> Result<bool, SetupError> {
+    let named = ["PGHOST", "PGHOSTADDR", "PGSERVICE"].into_iter().any(|name| env.get(name).is_some_and(|value| !value.is_empty()));
+    Ok(named || config.postgres_dsn(env)?.is_some())
+}
+
 /// How the server is reached, by the configuration or, over it, by a connection string of the command line.
 ///
 /// # Errors
@@ -156,6 +177,17 @@ pub async fn connect(config: &Config, settings: &ConnectionSettings) -> Result<S
 pub async fn locks(config: &Config, server: &Server) -> Result<AdvisoryLocks, SetupError> {
     let settings = server.settings().with_database(&config.postgres.maintenance_database);
     Ok(AdvisoryLocks::connect(&settings, config.postgres.connect_timeout.0).await?)
+}
+
+/// Lock files of this host, for where there is no server. A dry run makes no directory.
+///
+/// # Errors
+/// When there is no place for them.
+pub fn file_locks(state_dir: &Path, dry_run: bool) -> Result<FileLocks, SetupError> {
+    if dry_run {
+        return Ok(FileLocks::untouched(state_dir));
+    }
+    FileLocks::open(state_dir).map_err(|source| SetupError::Locks { state_dir: state_dir.display().to_string(), source })
 }
 
 /// The installed program that fits the server.

@@ -32,13 +32,23 @@ pub struct Target {
     /// How dumps are compressed.
     pub dump_compression: Compression,
     /// How long an item may stand still before it is given up.
-    pub stall_timeout: Duration,
+    pub patience: Patience,
+}
+
+/// How long an item may stand still, and what to say then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// So long.
+    pub after: Duration,
+    /// The key that says so.
+    pub key: &'static str,
+    /// Where to look: completes "look …".
+    pub look: &'static str,
 }
 
 impl Target {
     /// The target that the configuration describes, for `jobs` items at the same time.
     pub fn new(store: DynStore, recipients: Recipients, upload: &schema::Upload, dump: &schema::Dump, jobs: u32) -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
         Target {
             store,
             budget: MemoryBudget::new(upload.memory.0),
@@ -46,8 +56,12 @@ impl Target {
             pace: upload.bandwidth.map_or_else(Pace::default, |cap| Pace::capped(cap.0)),
             parts_in_flight: upload.parts_in_flight,
             recipients,
-            dump_compression: Compression::Zstd(Zstandard { level: dump.compression_level, workers: compression_workers(cpus, jobs) }),
-            stall_timeout: dump.stall_timeout.0,
+            dump_compression: Compression::Zstd(Zstandard { level: dump.compression_level, workers: compression_workers(cpus(), jobs) }),
+            patience: Patience {
+                after: dump.stall_timeout.0,
+                key: "dump.stall_timeout",
+                look: "for locks on the server (pg_stat_activity) and at the connection to the store",
+            },
         }
     }
 
@@ -66,6 +80,11 @@ impl Target {
         let recipients = self.recipients.to_strings();
         (!recipients.is_empty()).then(|| Encryption { method: "age".to_owned(), recipients })
     }
+}
+
+/// How many processors there are for us.
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }
 
 /// Compression threads for each of `jobs` dumps on `cpus` processors.

@@ -5,6 +5,7 @@
 //! would lose the key and the file in errors.
 
 mod dump;
+mod filestore;
 pub(crate) mod keys;
 mod observe;
 mod postgres;
@@ -16,6 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
+pub use filestore::{Filestore, FilestoreSource, TarballCompression};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use postgres::Postgres;
 pub use retention::Retention;
@@ -37,6 +39,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// How databases are dumped.
     pub dump: Dump,
+    /// Which file stores are taken, and how.
+    pub filestore: Filestore,
     /// How databases are restored.
     pub restore: Restore,
     /// What databases are: named rules, tried by `order`.

@@ -1,5 +1,6 @@
 //! What no single key shows to be wrong. Pure.
 
+mod filestore;
 mod outward;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     upload(&config.upload, &mut findings);
     outward::postgres(&config.postgres, &mut findings);
     dump(&config.dump, &mut findings);
+    filestore::filestore(&config.filestore, &mut findings);
     findings.require((1..=64).contains(&config.restore.jobs), &["restore", "jobs"], "is not from 1 to 64", "2 fits most servers");
     findings.require_text(&config.restore.scratch_user, &["restore", "scratch_user"], "name a user of this host, such as postgres");
     rules(&config.rules, &mut findings);

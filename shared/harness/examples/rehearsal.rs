@@ -54,7 +54,7 @@ fn item(text: &str) -> Result<(String, Outcome), String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let harness = Harness::new(PART, &args.common).backup(&args.backup);
+    let harness = Harness::new(PART, &args.common).backup(&args.backup, "dump.jobs");
     match args.command {
         None => harness.run(move |ctx| rehearse(ctx, args.clone())),
         Some(Command::Check) => harness.check(preflight),

@@ -107,8 +107,8 @@ pub fn conclude(outcomes: &[Outcome], fatal: Option<Exit>, interrupt: Option<Int
         return exit;
     }
     let any = |wanted: &[Outcome]| outcomes.iter().any(|outcome| wanted.contains(outcome));
-    let failed = any(&[Outcome::Failed, Outcome::Cancelled]);
-    let committed = any(&[Outcome::Done, Outcome::Fresh, Outcome::Planned]);
+    let failed = any(&[Outcome::Failed, Outcome::Cancelled, Outcome::Partial]);
+    let committed = any(&[Outcome::Done, Outcome::Partial, Outcome::Fresh, Outcome::Planned]);
     match (failed, committed, any(&[Outcome::Locked])) {
         (true, true, _) => Exit::Partial,
         (true, false, _) => Exit::Failed,
@@ -132,7 +132,7 @@ Exit codes:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Cancelled, Done, Failed, Fresh, Gone, Locked, Planned};
+    use Outcome::{Cancelled, Done, Failed, Fresh, Gone, Locked, Partial, Planned};
 
     #[test]
     fn items_decide_when_nothing_ended_the_run() {
@@ -148,6 +148,8 @@ mod tests {
             (&[Failed, Locked], Exit::Failed),
             (&[Cancelled], Exit::Failed),
             (&[Done, Failed], Exit::Partial),
+            (&[Partial], Exit::Partial),
+            (&[Partial, Locked], Exit::Partial),
             (&[Fresh, Failed], Exit::Partial),
             (&[Planned, Failed], Exit::Partial),
             (&[Done, Cancelled], Exit::Partial),

@@ -57,9 +57,10 @@ impl Harness {
         }
     }
 
-    /// The job makes backups: its flags over the configuration, and which part of the names it works on.
-    pub fn backup(mut self, args: &BackupArgs) -> Self {
-        self.overrides.extend(args.overrides());
+    /// The job makes backups: its flags over the configuration, and which part of the names it works on. `jobs_key` is the
+    /// key of how many items it works on at the same time.
+    pub fn backup(mut self, args: &BackupArgs, jobs_key: &str) -> Self {
+        self.overrides.extend(args.overrides(jobs_key));
         self.scope = Scope::of(&args.selection());
         self.resumable = true;
         self

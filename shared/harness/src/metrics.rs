@@ -28,10 +28,14 @@ const NEWEST: &str = "plana_jobs_backup_newest_timestamp_seconds";
 const STORED: &str = "plana_jobs_backup_stored_bytes";
 const CONTENT: &str = "plana_jobs_backup_content_bytes";
 const DURATION: &str = "plana_jobs_backup_duration_seconds";
+const FILES: &str = "plana_jobs_filestore_files";
+const DAMAGED: &str = "plana_jobs_filestore_damaged_files";
+const MISSING: &str = "plana_jobs_filestore_missing_files";
+const NOT_WHOLE: &str = "plana_jobs_filestore_not_whole_files";
 const PROVEN: &str = "plana_jobs_last_proven_restorable_timestamp_seconds";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 10] = [
+const FAMILIES: [(&str, &str); 14] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -41,6 +45,10 @@ const FAMILIES: [(&str, &str); 10] = [
     (STORED, "Stored size of the newest backup that this host made of this name."),
     (CONTENT, "The same before compression and encryption."),
     (DURATION, "How long that backup took."),
+    (FILES, "Files in the newest tarball that this host made of this name."),
+    (DAMAGED, "Of them, those whose content is not what their name says."),
+    (MISSING, "Files that the database named and the store lacked."),
+    (NOT_WHOLE, "Files that are not in that tarball as they were."),
     (PROVEN, "When a backup of this name was last restored and compared with its manifest."),
 ];
 
@@ -130,7 +138,13 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
         if let Some(newest) = item.newest {
             set.set(NEWEST, &of_name, newest.instant().timestamp() as f64);
         }
-        if item.outcome == Outcome::Done {
+        if let Some(files) = item.files {
+            for (family, count) in [(FILES, files.files), (DAMAGED, files.damaged), (MISSING, files.missing), (NOT_WHOLE, files.not_whole)]
+            {
+                set.set(family, &of_name, count as f64);
+            }
+        }
+        if item.outcome.is_committed() {
             let measured =
                 [(STORED, item.bytes.map(|b| b as f64)), (CONTENT, item.content_bytes.map(|b| b as f64)), (DURATION, item.seconds)];
             for (family, value) in measured {

@@ -24,6 +24,8 @@ pub(crate) use table::render as render_text;
 pub enum Outcome {
     /// Done and committed.
     Done,
+    /// Committed, and not all of it is in it as it was.
+    Partial,
     /// Would be done: a dry run.
     Planned,
     /// Left out by `--missing-within`: a committed backup is young enough.
@@ -40,13 +42,27 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order in which people are told them.
-    pub const ALL: [Outcome; 7] =
-        [Outcome::Done, Outcome::Planned, Outcome::Fresh, Outcome::Locked, Outcome::Gone, Outcome::Failed, Outcome::Cancelled];
+    pub const ALL: [Outcome; 8] = [
+        Outcome::Done,
+        Outcome::Partial,
+        Outcome::Planned,
+        Outcome::Fresh,
+        Outcome::Locked,
+        Outcome::Gone,
+        Outcome::Failed,
+        Outcome::Cancelled,
+    ];
+
+    /// Whether this run committed something.
+    pub const fn is_committed(self) -> bool {
+        matches!(self, Outcome::Done | Outcome::Partial)
+    }
 
     /// One word, such as `done`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Done => "done",
+            Outcome::Partial => "partial",
             Outcome::Planned => "planned",
             Outcome::Fresh => "fresh",
             Outcome::Locked => "locked",
@@ -65,6 +81,19 @@ pub struct Field {
     pub label: &'static str,
     /// A string, a number or a boolean; null is an empty cell.
     pub value: Value,
+}
+
+/// What was found among the files of a file store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileCounts {
+    /// Files in the tarball.
+    pub files: u64,
+    /// Of them, those whose content is not what their name says.
+    pub damaged: u64,
+    /// Files that the database names and the store lacks.
+    pub missing: u64,
+    /// Files that are not in the tarball as they were.
+    pub not_whole: u64,
 }
 
 /// What became of one item.
@@ -92,6 +121,8 @@ pub struct ItemReport {
     pub newest: Option<Stamp>,
     /// When the backup of this name was proven by being restored. For metrics.
     pub proven: Option<DateTime<Utc>>,
+    /// What was found among the files of a file store. For metrics.
+    pub files: Option<FileCounts>,
     /// The job's own columns, in their order.
     pub fields: Vec<Field>,
 }
@@ -111,6 +142,7 @@ impl ItemReport {
             warnings: Vec::new(),
             newest: None,
             proven: None,
+            files: None,
             fields: Vec::new(),
         }
     }
@@ -145,6 +177,11 @@ impl ItemReport {
         ItemReport { proven: Some(at), ..self }
     }
 
+    /// With what was found among its files.
+    pub fn files(self, files: FileCounts) -> Self {
+        ItemReport { files: Some(files), ..self }
+    }
+
     /// With something that deserves attention.
     pub fn warning(mut self, warning: impl Into<String>) -> Self {
         self.warnings.push(warning.into());
@@ -165,6 +202,8 @@ pub struct Totals {
     pub items: u64,
     /// Items done and committed.
     pub done: u64,
+    /// Items committed that do not hold all they should.
+    pub partial: u64,
     /// Items that would be done.
     pub planned: u64,
     /// Items left out by `--missing-within`.
@@ -192,6 +231,7 @@ impl Totals {
     pub fn of(&self, outcome: Outcome) -> u64 {
         match outcome {
             Outcome::Done => self.done,
+            Outcome::Partial => self.partial,
             Outcome::Planned => self.planned,
             Outcome::Fresh => self.fresh,
             Outcome::Locked => self.locked,
@@ -204,6 +244,7 @@ impl Totals {
     fn count(&mut self, outcome: Outcome) -> &mut u64 {
         match outcome {
             Outcome::Done => &mut self.done,
+            Outcome::Partial => &mut self.partial,
             Outcome::Planned => &mut self.planned,
             Outcome::Fresh => &mut self.fresh,
             Outcome::Locked => &mut self.locked,
@@ -262,7 +303,7 @@ impl Report {
         };
         for item in &self.items {
             *totals.count(item.outcome) += 1;
-            if item.outcome == Outcome::Done {
+            if item.outcome.is_committed() {
                 totals.bytes += item.bytes.unwrap_or(0);
                 totals.content_bytes += item.content_bytes.unwrap_or(0);
             }

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod attachment_rows;
+pub mod attachments;
 pub mod child;
 pub mod client;
 pub mod dsn;

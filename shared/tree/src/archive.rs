@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::FileExt,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -71,6 +72,14 @@ pub enum TreeError {
     /// There are no threads to read with.
     #[error("start the threads that read ahead: {0}")]
     Threads(#[source] io::Error),
+}
+
+impl TreeError {
+    /// The tree's own directory cannot be read; where it is not there any more, it is gone.
+    pub fn of_top(path: &Path, source: io::Error) -> Self {
+        let path = path.display().to_string();
+        if source.kind() == io::ErrorKind::NotFound { TreeError::Gone { path } } else { TreeError::Top { path, source } }
+    }
 }
 
 impl From<Stopped> for TreeError {
@@ -171,11 +180,10 @@ pub fn archive<W: Write>(
             Err(Stopped) => return Err(TreeError::Stopped),
         }
     }
-    let path = || place.path().display().to_string();
     match place.is_gone() {
         Ok(false) => writer.tarball.finish().map_err(TreeError::Output),
-        Ok(true) => Err(TreeError::Gone { path: path() }),
-        Err(source) => Err(TreeError::Top { path: path(), source }),
+        Ok(true) => Err(TreeError::Gone { path: place.path().display().to_string() }),
+        Err(source) => Err(TreeError::of_top(place.path(), source)),
     }
 }
 
@@ -244,7 +252,7 @@ impl<W: Write> Writer<'_, W> {
     /// Writes what was found, and gives the memory that it held.
     fn item(&mut self, item: Item) -> Result<Vec<Slab>, TreeError> {
         match item {
-            Item::Top(source) => return Err(TreeError::Top { path: self.place.path().display().to_string(), source }),
+            Item::Top(source) => return Err(TreeError::of_top(self.place.path(), source)),
             Item::Found(found) => self.found(found).map_err(TreeError::Output)?,
             Item::File { fetched: Fetched::Lost(found), .. } => self.found(found).map_err(TreeError::Output)?,
             Item::File { job, fetched: Fetched::Large } => self.large(&job)?,

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use crate::{
     by_hand, cluster,
-    common::{Job, Outcome, bucket::S3, expect_words, look::Look},
+    common::{Outcome, bucket::S3, expect_words, look::Look},
 };
 
 #[test]
 fn check_in_text_and_json() {
-    let job = Job::on(cluster()).arg("check");
+    let job = crate::common::job().on(cluster()).arg("check");
     std::fs::create_dir(job.store().root()).unwrap();
     let outcome = Outcome::of(job.run().done.expect_code(0));
     let checks = outcome.report["checks"].as_array().expect("checks");
@@ -29,7 +29,7 @@ fn check_in_text_and_json() {
 #[test]
 fn check_goes_on_after_what_is_wrong_and_says_so_by_its_exit_code() {
     let s3 = S3::new("check");
-    let job = Job::on(cluster()).into_bucket(&s3).arg("check");
+    let job = crate::common::job().on(cluster()).into_bucket(&s3).arg("check");
     let good = Outcome::of(job.run().done.expect_code(0));
     let found = good.report["checks"].to_string();
     expect_words(&found, &["the key may put objects", "the key may list the bucket", "s apart from the store's"]);
@@ -46,6 +46,6 @@ fn check_goes_on_after_what_is_wrong_and_says_so_by_its_exit_code() {
     let away = Outcome::of(away.run().done.expect_code(1));
     expect_words(&away.report["checks"].to_string(), &["connect to PostgreSQL", "the key may list the bucket"]);
 
-    let unknown = Outcome::of(Job::bare().arg("check").env("PLANA_JOBS__DUMP__JOBBS", "1").run().done.expect_code(10));
+    let unknown = Outcome::of(crate::common::job().arg("check").env("PLANA_JOBS__DUMP__JOBBS", "1").run().done.expect_code(10));
     expect_words(&unknown.report["checks"].to_string(), &["PLANA_JOBS__DUMP__JOBBS"]);
 }

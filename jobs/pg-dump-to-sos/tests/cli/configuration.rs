@@ -25,20 +25,22 @@ fn expect_bad(job: &Job, words: &[&str]) -> Outcome {
 
 #[test]
 fn an_unknown_key_in_the_file() {
-    let job = Job::on(cluster());
+    let job = crate::common::job().on(cluster());
     let job = job.config("[dump]\njobs = 2\ncompresion_level = 3\n");
     expect_bad(&job, &["config.toml:3", "dump.compresion_level", "unknown", "compression_level"]);
 }
 
 #[test]
 fn all_that_is_wrong_is_said_at_once() {
-    let job = Job::on(cluster()).config("[dump]\njobs = \"two\"\nstall_timeout = \"soon\"\n\n[strore.backups]\nurl = \"file:///x\"\n");
+    let job = crate::common::job()
+        .on(cluster())
+        .config("[dump]\njobs = \"two\"\nstall_timeout = \"soon\"\n\n[strore.backups]\nurl = \"file:///x\"\n");
     expect_bad(&job, &["config.toml:2", "dump.jobs", "config.toml:3", "dump.stall_timeout", "config.toml:5", "strore", "store"]);
 }
 
 #[test]
 fn an_unknown_key_in_a_drop_in() {
-    let job = Job::on(cluster()).config("[dump]\njobs = 2\n");
+    let job = crate::common::job().on(cluster()).config("[dump]\njobs = 2\n");
     let drop_ins = job.home().join("conf.d");
     std::fs::create_dir(&drop_ins).unwrap();
     std::fs::write(drop_ins.join("50-local.toml"), "# ours\n[events]\nurll = \"redis://localhost\"\n").unwrap();
@@ -49,11 +51,11 @@ fn an_unknown_key_in_a_drop_in() {
 
 #[test]
 fn an_unknown_key_in_the_environment() {
-    let job = Job::on(cluster()).env("PLANA_JOBS__DUMP__JOBBS", "2");
+    let job = crate::common::job().on(cluster()).env("PLANA_JOBS__DUMP__JOBBS", "2");
     expect_bad(&job, &["PLANA_JOBS__DUMP__JOBBS", "dump.jobbs", "unknown", "PLANA_JOBS__DUMP__JOBS"]);
-    let job = Job::on(cluster()).env("PLANA_JOBS__DUMP__JOBS", "a few");
+    let job = crate::common::job().on(cluster()).env("PLANA_JOBS__DUMP__JOBS", "a few");
     expect_bad(&job, &["PLANA_JOBS__DUMP__JOBS", "dump.jobs"]);
-    let job = Job::on(cluster()).env("PLANA_JOBS__STORE__BACKUPS__URL", "ftp://somewhere/else");
+    let job = crate::common::job().on(cluster()).env("PLANA_JOBS__STORE__BACKUPS__URL", "ftp://somewhere/else");
     expect_bad(&job, &["store.backups.url", "s3://", "file://"]);
 }
 
@@ -65,7 +67,7 @@ fn no_error_shows_a_secret() {
         ("PLANA_JOBS__POSTGRES__DSN", format!("host=x password={secret} nonsense")),
         ("PLANA_JOBS__EVENTS__URL", format!("rediss//:{secret}@x")),
     ] {
-        let outcome = Job::on(cluster()).env(name, &value).arg("--dry-run").run();
+        let outcome = crate::common::job().on(cluster()).env(name, &value).arg("--dry-run").run();
         let said = format!("{}{}", outcome.done.stdout, outcome.done.stderr);
         assert!(!said.contains(secret), "{name}={value}:\n{said}");
     }
@@ -78,16 +80,16 @@ fn a_bad_connection_string() {
         ("host=localhost prot=5432", &["prot"]),
         ("mysql://localhost/db", &["postgres"]),
     ] {
-        let job = Job::at(dsn, cluster().bin_dir());
+        let job = crate::common::job().at(dsn, cluster().bin_dir());
         expect_bad(&job, words);
     }
-    let job = Job::bare().set("postgres.dsn_env", "NO_SUCH_VARIABLE");
+    let job = crate::common::job().set("postgres.dsn_env", "NO_SUCH_VARIABLE");
     expect_bad(&job, &["postgres.dsn_env", "NO_SUCH_VARIABLE"]);
 }
 
 #[test]
 fn a_configuration_file_that_is_not_there() {
-    let job = Job::on(cluster());
+    let job = crate::common::job().on(cluster());
     expect_bad(&job.clone().args(["--config", "/nonexistent/plana.toml"]), &["/nonexistent/plana.toml"]);
     expect_bad(&job.clone().env("PLANA_JOBS_CONFIG", "/nonexistent/other.toml"), &["/nonexistent/other.toml"]);
     expect_bad(&job.config("[dump\n"), &["config.toml"]);
@@ -102,14 +104,14 @@ fn no_store_is_configured() {
 
 #[test]
 fn keys_for_the_store_are_missing() {
-    let job = Job::on(cluster()).store_url("s3://bucket/prefix").set("store.backups.region", "bg-sof-1");
+    let job = crate::common::job().on(cluster()).store_url("s3://bucket/prefix").set("store.backups.region", "bg-sof-1");
     expect_bad(&job, &["access_key_id", "AWS_ACCESS_KEY_ID"]);
 }
 
 #[test]
 fn every_layer_may_set_a_key_and_the_later_wins() {
     let database = small_database("layers");
-    let job = Job::on(cluster()).only(&[&database]).config("[dump]\nscratch_prefix = \"layers\"\n");
+    let job = crate::common::job().on(cluster()).only(&[&database]).config("[dump]\nscratch_prefix = \"layers\"\n");
     let outcome = job.run().expect(0);
     assert!(outcome.databases("done").is_empty(), "the file's prefix leaves it out");
     let drop_ins = job.home().join("conf.d");

@@ -17,7 +17,7 @@ use crate::{
 fn the_result_is_one_json_object_with_the_contracts_fields() {
     let (good, bad) = (small_database("good"), small_database("bad"));
     cluster().psql("postgres", &format!("ALTER DATABASE {bad} ALLOW_CONNECTIONS false")).unwrap();
-    let job = Job::on(cluster()).only(&[&good, &bad]);
+    let job = crate::common::job().on(cluster()).only(&[&good, &bad]);
     let outcome = job.run().expect(3);
     assert_eq!(outcome.done.stdout.lines().count(), 1, "one line, nothing else");
     let report = &outcome.report;
@@ -63,7 +63,7 @@ fn logs_as_json_are_an_object_a_line() {
 #[test]
 fn a_dry_run_stores_nothing() {
     let database = small_database("dry");
-    let job = Job::on(cluster()).only(&[&database]).arg("--dry-run");
+    let job = crate::common::job().on(cluster()).only(&[&database]).arg("--dry-run");
     assert_eq!(job.run().expect(0).outcome(&database), "planned");
     assert!(!job.store().root().exists());
 }
@@ -88,7 +88,7 @@ fn by_shell(job: &Job, database: &str, redirection: &str) -> (i32, String) {
 #[test]
 fn a_result_that_nobody_takes_is_no_success() {
     for redirection in ["| sleep 0", "| head -c0", ">/dev/full"] {
-        let (database, job) = (small_database("nobody"), Job::bare());
+        let (database, job) = (small_database("nobody"), crate::common::job());
         let (code, said) = by_shell(&job, &database, redirection);
         assert_eq!(code, 1, "{redirection}: {said}");
         expect_words(&said, &["failed to write the result to stdout"]);
@@ -100,7 +100,7 @@ fn a_result_that_nobody_takes_is_no_success() {
 #[test]
 fn logs_that_nobody_takes_do_no_harm() {
     for redirection in ["2>/dev/full", "2>&-", "2>&1 >/dev/null | head -c0"] {
-        let (database, job) = (small_database("silent"), Job::bare());
+        let (database, job) = (small_database("silent"), crate::common::job());
         let (code, said) = by_shell(&job, &database, redirection);
         assert_eq!(code, 0, "{redirection}: {said}");
         job.store().set(&database);

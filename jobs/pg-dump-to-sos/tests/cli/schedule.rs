@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::{
     cluster,
-    common::{Job, Outcome, bucket::S3, faults::HeldLock, look::Look},
+    common::{Outcome, bucket::S3, faults::HeldLock, look::Look},
     small_database,
 };
 
 #[test]
 fn a_schedule_runs_again_and_again_until_it_is_told_to_stop() {
     let database = small_database("scheduled");
-    let job = Job::on(cluster()).only(&[&database]).args(["--schedule", "* * * * * *"]);
+    let job = crate::common::job().on(cluster()).only(&[&database]).args(["--schedule", "* * * * * *"]);
     let mut running = job.spawn();
     running.wait_until("two runs", |running| running.stdout().lines().count() >= 2).unwrap();
     // At work on the next: cancelled. Waiting for the next: nothing is.
@@ -39,7 +39,7 @@ fn a_schedule_runs_again_and_again_until_it_is_told_to_stop() {
 fn a_schedule_that_is_told_to_stop_during_a_run_is_cancelled() {
     let database = small_database("scheduled");
     let held = HeldLock::on(cluster(), &database, "t");
-    let job = Job::on(cluster()).only(&[&database]).args(["--schedule", "* * * * * *"]);
+    let job = crate::common::job().on(cluster()).only(&[&database]).args(["--schedule", "* * * * * *"]);
     let mut running = job.spawn();
     job.wait_for_pg_dump(&mut running, &database);
     running.signal(Signal::TERM).unwrap();
@@ -54,7 +54,7 @@ fn a_schedule_goes_on_after_a_failed_run() {
     let database = small_database("scheduled");
     let s3 = S3::new("scheduled");
     s3.proxy.add(Rule::on(Op::PutObject, Action::error(403, "AccessDenied")).times(1));
-    let job = Job::on(cluster()).only(&[&database]).into_bucket(&s3).args(["--schedule", "* * * * * *"]);
+    let job = crate::common::job().on(cluster()).only(&[&database]).into_bucket(&s3).args(["--schedule", "* * * * * *"]);
     let mut running = job.spawn();
     running.wait_until("two runs", |running| running.stdout().lines().count() >= 2).unwrap();
     running.signal(Signal::TERM).unwrap();

@@ -9,7 +9,7 @@ use plana_testkit::{
 };
 
 use crate::common::{
-    Job, Outcome,
+    Outcome,
     faults::{fill, written_by},
 };
 
@@ -37,7 +37,7 @@ fn memory_stays_bounded() {
     let rows: u64 = cluster.psql(name, "SELECT count(*) FROM big").unwrap().parse().unwrap();
 
     a_slow_store_holds_pg_dump_back(&cluster, name);
-    let job = Job::on(&cluster).only(&[name]).limit(Duration::from_secs(1200));
+    let job = crate::common::job().on(&cluster).only(&[name]).limit(Duration::from_secs(1200));
     let outcome = job.run().expect(0);
     let set = job.store().set(name);
     let (facts, payload) = (set.manifest.database.as_ref().unwrap(), &set.manifest.payload);
@@ -55,7 +55,7 @@ fn memory_stays_bounded() {
 
 /// What the store cannot take in time waits in pg_dump's pipe, not in our memory.
 fn a_slow_store_holds_pg_dump_back(cluster: &PgCluster, name: &str) {
-    let job = Job::on(cluster).only(&[name]).set("upload.bandwidth", "1MiB");
+    let job = crate::common::job().on(cluster).only(&[name]).set("upload.bandwidth", "1MiB");
     let (mut running, pid) = job.spawn_into_the_middle(name);
     let mut seen = (written_by(pid), Instant::now());
     let stands_still = |_: &Running| {

@@ -44,7 +44,7 @@ fn prepared() -> (&'static PgCluster, Names, Job) {
     ];
     let sql = format!("CREATE TABLE tenants (name text, tier text); INSERT INTO tenants VALUES {}", rows.join(", "));
     cluster.psql(&account, &sql).unwrap();
-    let job = Job::on(cluster).only(&names.all());
+    let job = crate::common::job().on(cluster).only(&names.all());
     let file = job.home().join("tiers");
     std::fs::write(&file, format!("# name tier\n{} pro\n{} starter\n", names.by_file, names.by_map)).unwrap();
     let job = job.config(&format!(
@@ -127,7 +127,7 @@ fn a_tier_query_cannot_write() {
 fn without_any_rule_nothing_is_odd() {
     let cluster = PgCluster::shared(PgMajor::V15);
     let name = cluster.fresh_database("plain").unwrap();
-    let outcome = Job::on(cluster).only(&[&name]).run().expect(0);
+    let outcome = crate::common::job().on(cluster).only(&[&name]).run().expect(0);
     assert_eq!(kept(&outcome, &name), of("unclassified", "unclassified"));
     assert_eq!(outcome.warnings(), "");
 }

@@ -30,13 +30,15 @@ fn expect_seven_rows(store: &FileStore, name: &str) {
 fn both_forms_of_a_connection_string_by_each_way() {
     let (cluster, name) = cluster_with("dsn");
     for dsn in [cluster.dsn("postgres"), cluster.keyword_dsn("postgres")] {
-        let by_setting = Job::at(&dsn, cluster.bin_dir());
+        let by_setting = crate::common::job().at(&dsn, cluster.bin_dir());
         let file = by_setting.home().join("dsn");
         std::fs::write(&file, format!("{dsn}\n")).unwrap();
-        let by_file = Job::bare().programs(cluster.bin_dir()).env("PLANA_JOBS__POSTGRES__DSN_FILE", &file);
+        let by_file = crate::common::job().programs(cluster.bin_dir()).env("PLANA_JOBS__POSTGRES__DSN_FILE", &file);
         // As Exo has it: the variable's name stands in the configuration.
-        let by_variable =
-            Job::bare().programs(cluster.bin_dir()).config("[postgres]\ndsn_env = \"EXO_DATABASE_DSN\"\n").env("EXO_DATABASE_DSN", &dsn);
+        let by_variable = crate::common::job()
+            .programs(cluster.bin_dir())
+            .config("[postgres]\ndsn_env = \"EXO_DATABASE_DSN\"\n")
+            .env("EXO_DATABASE_DSN", &dsn);
         for job in [by_setting.clone(), by_file, by_variable] {
             let outcome = job.only(&[&name]).run().expect(0);
             assert_eq!(outcome.outcome(&name), "done");
@@ -50,7 +52,7 @@ fn both_forms_of_a_connection_string_by_each_way() {
 #[test]
 fn no_password_on_any_command_line_or_in_any_environment() {
     let (cluster, name) = cluster_with("secret");
-    let job = Job::at(&cluster.dsn("postgres"), cluster.bin_dir()).only(&[&name]);
+    let job = crate::common::job().at(&cluster.dsn("postgres"), cluster.bin_dir()).only(&[&name]);
     let held = crate::common::faults::HeldLock::on(cluster, &name, "t");
     let mut running = job.spawn();
     let pid = job.wait_for_pg_dump(&mut running, &name);
@@ -86,7 +88,7 @@ fn no_configuration_at_all() {
 #[test]
 fn a_service_and_a_passfile_as_psql_reads_them() {
     let (cluster, name) = cluster_with("service");
-    let job = Job::bare().programs(cluster.bin_dir()).only(&[&name]);
+    let job = crate::common::job().programs(cluster.bin_dir()).only(&[&name]);
     let (service, passfile) = (job.home().join("services"), job.home().join("passfile"));
     std::fs::write(&service, format!("[pg01]\nhost=127.0.0.1\nport={}\nuser=postgres\ndbname=postgres\n", cluster.port())).unwrap();
     let password = plana_testkit::pg::PASSWORD.replace('\\', r"\\").replace(':', r"\:");
@@ -127,7 +129,7 @@ impl Standby {
 
     /// A job on it.
     pub fn job(&self) -> Job {
-        Job::on(&self.cluster)
+        crate::common::job().on(&self.cluster)
     }
 }
 

@@ -25,7 +25,7 @@ fn the_manifest_has_what_a_dump_has_not() {
     }
     // LATIN1 and beyond what a locale of its own would sort; the archive says which encoding it has.
     cluster.psql(&name, "CREATE TABLE public.accents AS SELECT 'Zürich'::text AS city").unwrap();
-    let job = Job::on(cluster).only(&[&name]);
+    let job = crate::common::job().on(cluster).only(&[&name]);
     job.run().expect(0);
     let set = job.store().set(&name);
     let facts = set.manifest.database.as_ref().unwrap();
@@ -49,7 +49,7 @@ fn the_manifest_has_what_a_dump_has_not() {
 fn an_empty_database() {
     let cluster = PgCluster::shared(PgMajor::V18);
     let name = cluster.fresh_database("empty").unwrap();
-    let job = Job::on(cluster).only(&[&name]);
+    let job = crate::common::job().on(cluster).only(&[&name]);
     assert_eq!(job.run().expect(0).item(&name)["rows"], 0);
     let set = job.store().set(&name);
     let facts = set.manifest.database.as_ref().unwrap();
@@ -66,7 +66,7 @@ fn large_objects() {
         let fill = "SELECT lo_from_bytea(4711, (SELECT string_agg(sha512(i::text::bytea), '') FROM generate_series(1, 40000) AS i));
                     SELECT lo_from_bytea(4712, 'few'); SELECT lo_create(4713)";
         cluster.psql(&name, fill).unwrap();
-        let job = Job::on(cluster).only(&[&name]);
+        let job = crate::common::job().on(cluster).only(&[&name]);
         job.run().expect(0);
         let set = job.store().set(&name);
         let objects = set.manifest.database.as_ref().unwrap().large_objects.clone().unwrap();
@@ -84,7 +84,7 @@ fn a_dump_that_passes_the_stores_limits_goes_on_in_further_volumes() {
     let name = big_database(cluster, "volumes");
     let parts_of_5_mib = |job: Job| job.set("upload.memory", "15MiB").set("upload.parts_in_flight", "2");
     for (setting, value) in [("upload.max_object", "12MiB"), ("upload.max_parts", "2")] {
-        let job = parts_of_5_mib(Job::on(cluster)).only(&[&name]).set(setting, value);
+        let job = parts_of_5_mib(crate::common::job().on(cluster)).only(&[&name]).set(setting, value);
         job.run().expect(0);
         let set = job.store().set(&name);
         let volumes = &set.manifest.payload.volumes;

@@ -46,11 +46,11 @@ fn each_recipient_opens_it_with_age_and_nobody_sees_the_content() {
     let needle: Vec<u8> = (0..64).map(|at| u8::from_str_radix(&needle[at * 2..at * 2 + 2], 16).unwrap()).collect();
     let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
 
-    let plain = Job::on(cluster).only(&[&name]);
+    let plain = crate::common::job().on(cluster).only(&[&name]);
     plain.run().expect(0);
     assert!(holds(&plain.store().set(&name).stored()), "the needle must be visible where nothing is encrypted");
 
-    let job = Job::on(cluster).only(&[&name]);
+    let job = crate::common::job().on(cluster).only(&[&name]);
     let (first, one) = key_pair(job.home(), "one.key");
     let (second, two) = key_pair(job.home(), "two.key");
     let list = job.home().join("recipients");
@@ -74,7 +74,7 @@ fn each_recipient_opens_it_with_age_and_nobody_sees_the_content() {
 
 #[test]
 fn a_recipient_that_is_none_is_bad_configuration() {
-    let job = Job::on(cluster()).config("[encryption]\nrecipients = [\"age1notakey\"]\n");
+    let job = crate::common::job().on(cluster()).config("[encryption]\nrecipients = [\"age1notakey\"]\n");
     let outcome = job.run().expect(10);
     expect_words(&outcome.done.stderr, &["encryption.recipients", "age1notakey"]);
     job.store().expect_no_manifest();
@@ -103,21 +103,21 @@ fn role_passwords_are_stored_only_where_nobody_can_read_them() {
         (job.config(&format!("[encryption]\nrecipients = [\"{public}\"]\n")), identity)
     };
 
-    let (sql, why) = globals(&Job::on(cluster()), None);
+    let (sql, why) = globals(&crate::common::job().on(cluster()), None);
     assert!(!sql.contains("PASSWORD"), "{sql}");
     expect_words(&why.unwrap(), &["not encrypted", "encryption.recipients"]);
 
-    let (job, identity) = sealed(Job::on(cluster()));
+    let (job, identity) = sealed(crate::common::job().on(cluster()));
     let (sql, why) = globals(&job, Some(&identity));
     expect_words(&sql, &["SCRAM-SHA-256$"]);
     assert_eq!(why, None);
 
-    let (job, identity) = sealed(Job::on(cluster()).arg("--no-role-passwords"));
+    let (job, identity) = sealed(crate::common::job().on(cluster()).arg("--no-role-passwords"));
     let (sql, why) = globals(&job, Some(&identity));
     assert!(!sql.contains("PASSWORD"), "{sql}");
     expect_words(&why.unwrap(), &["--no-role-passwords"]);
 
-    let (job, identity) = sealed(Job::at(&cluster().dsn_as("reader", "of the reader", "postgres"), cluster().bin_dir()));
+    let (job, identity) = sealed(crate::common::job().at(&cluster().dsn_as("reader", "of the reader", "postgres"), cluster().bin_dir()));
     let (sql, why) = globals(&job, Some(&identity));
     assert!(!sql.contains("PASSWORD"), "{sql}");
     expect_words(&why.unwrap(), &["pg_authid"]);
@@ -127,7 +127,7 @@ fn role_passwords_are_stored_only_where_nobody_can_read_them() {
 fn no_globals_where_they_are_not_wanted() {
     let name = cluster().fresh_database("lonely").unwrap();
     let wanted = ["--exclude", "postgres", "--exclude", "template1", "--exclude", "sealed_*"];
-    let job = Job::on(cluster()).args(wanted).arg("--no-globals");
+    let job = crate::common::job().on(cluster()).args(wanted).arg("--no-globals");
     job.run().expect(0);
     assert_eq!(job.store().databases(), [name]);
     assert!(job.store().committed().iter().all(|set| set.key.area == Area::Pg));

@@ -35,7 +35,7 @@ fn labels() -> BTreeMap<String, String> {
 
 fn everything_is_backed_up_and_restored(major: PgMajor) {
     let cluster = platform::shared(major);
-    let job = Job::on(cluster).arg("--config").arg(repository().join("config/demo.toml"));
+    let job = crate::common::job().on(cluster).arg("--config").arg(repository().join("config/demo.toml"));
     let outcome = job.run().expect(0);
     assert_eq!(outcome.warnings(), "");
     let listed =

@@ -4,7 +4,7 @@ use plana_pg::rights::LEAST_RIGHTS_SQL;
 use plana_testkit::pg::{PgCluster, PgMajor};
 use serde_json::Value;
 
-use crate::common::{Job, Outcome, expect_words, rows};
+use crate::common::{Outcome, expect_words, rows};
 
 /// A server on which something stands in the way of whoever is not a superuser, in each way that there is.
 fn guarded(major: PgMajor) -> PgCluster {
@@ -36,7 +36,7 @@ fn lines<'a>(check: &'a Outcome, subject: &str) -> Vec<&'a Value> {
 #[test]
 fn check_finds_a_good_setup_good() {
     let cluster = PgCluster::shared(PgMajor::V16);
-    let job = Job::on(cluster);
+    let job = crate::common::job().on(cluster);
     std::fs::create_dir(job.store().root()).unwrap();
     let check = job.clone().arg("check").run().expect(0);
     for subject in ["server", "pg_dump", "pg_dumpall", "databases", "store"] {
@@ -50,7 +50,7 @@ fn check_finds_a_good_setup_good() {
 fn check_names_what_a_weak_role_lacks_and_the_role_of_the_readme_has_it_all() {
     for major in [PgMajor::V16, PgMajor::V18] {
         let cluster = guarded(major);
-        let weak = Job::at(&cluster.dsn_as("weak", "weak", "postgres"), cluster.bin_dir());
+        let weak = crate::common::job().at(&cluster.dsn_as("weak", "weak", "postgres"), cluster.bin_dir());
         let check = weak.clone().arg("check").run().expect(1);
         for (database, mend) in [
             ("hidden_rows", "ALTER ROLE \"weak\" BYPASSRLS"),
@@ -79,7 +79,7 @@ fn check_names_what_a_weak_role_lacks_and_the_role_of_the_readme_has_it_all() {
 fn the_role_of_the_readme_dumps_everything(cluster: &PgCluster) {
     cluster.psql("postgres", LEAST_RIGHTS_SQL).unwrap();
     cluster.psql("postgres", "ALTER ROLE plana_backup PASSWORD 'p'").unwrap();
-    let job = Job::at(&cluster.dsn_as("plana_backup", "p", "postgres"), cluster.bin_dir());
+    let job = crate::common::job().at(&cluster.dsn_as("plana_backup", "p", "postgres"), cluster.bin_dir());
     let check = job.clone().arg("check").run().expect(0);
     assert!(!check.done.stdout.contains("\"problem\""), "{:#}", check.report);
     let outcome = job.run().expect(0);

@@ -12,7 +12,7 @@ fn cluster() -> &'static PgCluster {
 }
 
 fn planned(arguments: &[&str]) -> Outcome {
-    let job = Job::on(cluster()).args(arguments).arg("--dry-run");
+    let job = crate::common::job().on(cluster()).args(arguments).arg("--dry-run");
     let outcome = job.run().expect(0);
     assert!(!job.store().root().exists(), "a dry run must not touch the store");
     assert_eq!(std::fs::read_dir(job.home().join("state")).unwrap().count(), 0, "nor the state directory");
@@ -51,11 +51,11 @@ fn names_and_globs() {
 
 #[test]
 fn what_was_asked_for_and_is_not_there_is_a_failure() {
-    let outcome = Job::on(cluster()).args(["--only", "forgejo", "--only", "no-such-*", "--dry-run"]).run().expect(3);
+    let outcome = crate::common::job().on(cluster()).args(["--only", "forgejo", "--only", "no-such-*", "--dry-run"]).run().expect(3);
     assert_eq!(outcome.databases("planned"), ["forgejo"]);
     expect_words(outcome.error("no-such-*"), &["--only no-such-*", "no such database"]);
     // The other shards leave it to the first, so that it is said once.
-    let shard = Job::on(cluster()).args(["--only", "no-such-*", "--shard", "1/2", "--dry-run"]).run().expect(0);
+    let shard = crate::common::job().on(cluster()).args(["--only", "no-such-*", "--shard", "1/2", "--dry-run"]).run().expect(0);
     assert!(shard.report["items"].as_array().unwrap().is_empty());
 }
 
@@ -73,7 +73,7 @@ fn every_name_is_in_exactly_one_shard() {
         assert_eq!(seen, all(), "{count} shards");
     }
     // Kubernetes tells an Indexed Job's pod its index so.
-    let by_index = Job::on(cluster()).args(["--dry-run", "--shard", "3"]).env("JOB_COMPLETION_INDEX", "1").run().expect(0);
+    let by_index = crate::common::job().on(cluster()).args(["--dry-run", "--shard", "3"]).env("JOB_COMPLETION_INDEX", "1").run().expect(0);
     assert_eq!(by_index.databases("planned"), planned(&["--shard", "1/3"]).databases("planned"));
 }
 
@@ -86,14 +86,14 @@ fn the_largest_goes_first_and_as_many_at_once_as_were_asked_for() {
         cluster.psql(name, &format!("CREATE TABLE t AS SELECT md5(i::text) FROM generate_series(1, {rows}) AS i")).unwrap();
     }
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    let outcome = Job::on(cluster).only(&all).args(["--jobs", "1"]).run().expect(0);
+    let outcome = crate::common::job().on(cluster).only(&all).args(["--jobs", "1"]).run().expect(0);
     let place =
         |name: &str| outcome.done.stderr.find(&format!("{name}: done")).unwrap_or_else(|| panic!("{name}: {}", outcome.done.stderr));
     assert!(place(&names[2]) < place(&names[1]) && place(&names[1]) < place(&names[0]), "{}", outcome.done.stderr);
 
     for (jobs, expected) in [("1", 1), ("2", 2), ("3", 3)] {
         let locks: Vec<_> = names.iter().map(|name| crate::common::faults::HeldLock::on(cluster, name, "t")).collect();
-        let job = Job::on(cluster).only(&all).args(["--jobs", jobs]);
+        let job = crate::common::job().on(cluster).only(&all).args(["--jobs", jobs]);
         let mut running = job.spawn();
         let at_work = || names.iter().filter(|name| job.pg_dump_of(name).is_some()).count();
         running.wait_until("as many dumps as were asked for", |_| at_work() >= expected).unwrap();
@@ -111,13 +111,13 @@ fn what_restores_and_drills_make_is_left_out() {
     let scratch = cluster.fresh_database("plana_scratch").unwrap();
     let other = cluster.fresh_database("drill").unwrap();
     let dry = |job: Job| job.args(["--dry-run", "--only", "kept_*", "--only", "plana_scratch_*", "--only", "drill_*"]).run().expect(0);
-    let outcome = dry(Job::on(cluster));
+    let outcome = dry(crate::common::job().on(cluster));
     let planned = outcome.databases("planned");
     assert!(planned.contains(&name) && planned.contains(&other) && !planned.contains(&scratch), "{planned:?}");
-    let outcome = dry(Job::on(cluster).set("dump.scratch_prefix", "drill_"));
+    let outcome = dry(crate::common::job().on(cluster).set("dump.scratch_prefix", "drill_"));
     let planned = outcome.databases("planned");
     assert!(planned.contains(&name) && planned.contains(&scratch) && !planned.contains(&other), "{planned:?}");
     // The configuration's own exclusions hold in each run.
-    let outcome = dry(Job::on(cluster).set("dump.exclude", "kept_*,drill_*"));
+    let outcome = dry(crate::common::job().on(cluster).set("dump.exclude", "kept_*,drill_*"));
     assert_eq!(outcome.databases("planned"), Vec::<String>::new());
 }

@@ -12,7 +12,7 @@ use plana_testkit::proxy::{Action, Op, Rule};
 
 use crate::{
     Case, cluster,
-    common::{Job, bucket::S3, expect_words, faults::big_database, look::Look},
+    common::{bucket::S3, expect_words, faults::big_database, look::Look},
     small_database,
 };
 
@@ -73,7 +73,7 @@ fn a_stalled_upload_is_given_up_by_the_watchdog() {
 fn a_store_that_goes_away_in_the_middle_fails_the_item_and_the_rest() {
     let (big, small) = (big_database(cluster(), "away"), small_database("away"));
     let s3 = S3::new("away");
-    let job = Job::on(cluster()).into_bucket(&s3).only(&[&big, &small]).args(["--jobs", "1"]);
+    let job = crate::common::job().on(cluster()).into_bucket(&s3).only(&[&big, &small]).args(["--jobs", "1"]);
     let gone = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&gone);
     // Everything after the second part.
@@ -91,7 +91,8 @@ fn a_store_that_goes_away_in_the_middle_fails_the_item_and_the_rest() {
 fn no_store_at_that_address() {
     let s3 = S3::new("nowhere");
     let nowhere = plana_testkit::process::Port::claim().unwrap();
-    let job = Job::on(cluster()).into_bucket(&s3).env("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", nowhere.number()));
+    let job =
+        crate::common::job().on(cluster()).into_bucket(&s3).env("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", nowhere.number()));
     let outcome = job.run().expect(1);
     expect_words(outcome.run_error(), &[s3.bucket.name(), "no connection, through all retries", "check the endpoint"]);
 }

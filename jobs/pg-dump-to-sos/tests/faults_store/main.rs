@@ -79,7 +79,7 @@ impl Case {
     }
 
     fn of(database: String, s3: S3) -> Self {
-        let job = Job::on(cluster()).into_bucket(&s3).only(&[&database]);
+        let job = crate::common::job().on(cluster()).into_bucket(&s3).only(&[&database]);
         Case { s3, database, job, big: false }
     }
 

@@ -49,7 +49,8 @@ impl Platform {
 
     /// All of them and the globals, two at a time, in parts of 5 MiB.
     fn job(&self) -> Job {
-        Job::on(&self.cluster)
+        crate::common::job()
+            .on(&self.cluster)
             .args(["--exclude", "postgres", "--exclude", "template1", "--jobs", "2"])
             .set("upload.memory", "25MiB")
             .limit(Duration::from_secs(60))

@@ -42,6 +42,10 @@ impl Reporter {
         match item.outcome {
             Outcome::Failed => self.events.send(item_failed(&item)),
             Outcome::Done => self.events.send_detail(item_committed(&item)),
+            Outcome::Partial => {
+                self.events.send(item_failed(&item));
+                self.events.send_detail(item_committed(&item));
+            }
             _ => {}
         }
         self.lock().items.push(item);
@@ -82,6 +86,10 @@ fn log(item: &ItemReport) {
         Outcome::Failed => {
             let error = sentence(item.error.as_deref().unwrap_or("say why"));
             tracing::error!(area, name, "{area} {name}: {error}");
+        }
+        Outcome::Partial => {
+            let error = sentence(item.error.as_deref().unwrap_or("say why"));
+            tracing::error!(area, name, "{area} {name}: committed{took}, but {error}");
         }
         Outcome::Planned => tracing::info!(area, name, "{area} {name}: would be done"),
         Outcome::Fresh => tracing::info!(area, name, "{area} {name}: left out, its newest backup is young enough"),

@@ -76,7 +76,7 @@ fn tone(outcome: Outcome) -> Tone {
     match outcome {
         Outcome::Done | Outcome::Planned | Outcome::Fresh => Tone::Good,
         Outcome::Locked | Outcome::Gone => Tone::Doubtful,
-        Outcome::Failed | Outcome::Cancelled => Tone::Bad,
+        Outcome::Partial | Outcome::Failed | Outcome::Cancelled => Tone::Bad,
     }
 }
 

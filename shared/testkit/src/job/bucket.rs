@@ -1,12 +1,12 @@
 //! A bucket of the gateway behind a proxy of its own, and what a test wants to know about it.
 
-use plana_plan::{Area, SetKey, inventory::ObjectMeta, manifest::Manifest};
-use plana_testkit::{
+use plana_plan::{SetKey, inventory::ObjectMeta, manifest::Manifest};
+
+use super::{Job, look::Look};
+use crate::{
     ceph::{Bucket, Gateway, User},
     proxy::{HttpProxy, Rule},
 };
-
-use super::{Job, look::Look};
 
 /// What the store's URL has after the bucket, so that prefixes are in play everywhere.
 const PREFIX: &str = "backups";
@@ -49,21 +49,25 @@ impl S3 {
         self.below(PREFIX)
     }
 
-    /// Panics where anything of that database counts as a backup. What could not be deleted may lie about.
+    /// All objects of that name, in whatever area.
+    fn of_name(&self, name: &str) -> Vec<ObjectMeta> {
+        let group = format!("/{}/", plana_plan::name::encode(name));
+        self.here().objects().into_iter().filter(|object| object.key.contains(&group)).collect()
+    }
+
+    /// Panics where anything of that name counts as a backup. What could not be deleted may lie about.
     #[track_caller]
     pub fn expect_nothing_committed(&self, database: &str) {
-        let prefix = SetKey::group_prefix(Area::Pg, database);
-        let manifests: Vec<_> = self.here().objects().into_iter().filter(|object| object.key.starts_with(&prefix)).collect();
+        let manifests = self.of_name(database);
         assert!(!manifests.iter().any(|object| object.key.ends_with("manifest.json")), "committed in spite of the failure: {manifests:#?}");
     }
 
-    /// The only set of that database, which must be the only thing stored of it, and no upload may be open.
+    /// The only set of that name, which must be the only thing stored of it, and no upload may be open.
     #[track_caller]
     pub fn expect_one(&self, database: &str) -> (SetKey, Manifest) {
-        let prefix = SetKey::group_prefix(Area::Pg, database);
         let mut sets = self.here().committed();
-        sets.retain(|(set, _)| set.prefix().starts_with(&prefix));
-        let objects: Vec<_> = self.here().objects().into_iter().filter(|object| object.key.starts_with(&prefix)).collect();
+        sets.retain(|(set, _)| set.encoded_name == plana_plan::name::encode(database));
+        let objects = self.of_name(database);
         assert_eq!((sets.len(), objects.len()), (1, 2), "{objects:#?}");
         assert_eq!(self.bucket.uploads().expect("the uploads"), [], "no upload may be left open");
         let (set, manifest) = sets.remove(0);
@@ -113,11 +117,11 @@ impl Job {
     }
 }
 
-/// Only requests that concern that database. Listings name it in the query, the rest in the path.
+/// Only requests that concern that name. Listings name it in the query, the rest in the path.
 pub fn about(rule: Rule, database: &str) -> Rule {
     let name = plana_plan::name::encode(database);
     rule.when(move |request| {
         let query = request.query.replace("%2F", "/");
-        request.path.contains(&format!("/pg/{name}/")) || query.contains(&format!("prefix={PREFIX}/pg/{name}/"))
+        request.path.contains(&format!("/{name}/")) || query.contains(&format!("/{name}/"))
     })
 }

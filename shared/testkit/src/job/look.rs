@@ -10,10 +10,10 @@ use plana_plan::{
     inventory::{Inventory, ObjectMeta},
     manifest::Manifest,
 };
-use plana_testkit::pg::PgCluster;
 use sha2::{Digest, Sha256};
 
 use super::store::FileStore;
+use crate::pg::PgCluster;
 
 /// A store, as someone sees it who may read.
 pub trait Look {
@@ -48,7 +48,8 @@ pub trait Look {
         names
     }
 
-    /// Panics unless the set's payload is what its manifest says, by hash, by `zstd`, and by `pg_restore` where a cluster is given.
+    /// Panics unless the set's payload is what its manifest says, by hash, by `zstd` or `gzip`, and by `tar`, or by
+    /// `pg_restore` where a cluster is given.
     #[track_caller]
     fn prove(&self, set: &SetKey, manifest: &Manifest, cluster: Option<&PgCluster>) {
         let payload = &manifest.payload;
@@ -57,10 +58,17 @@ pub trait Look {
         let directory = tempfile::tempdir().expect("a directory");
         let (packed, content) = (directory.path().join("packed"), directory.path().join("content"));
         std::fs::write(&packed, stored).expect("writes");
-        let zstd = Command::new("zstd").args(["-q", "-d", "-o"]).arg(&content).arg(&packed).stdin(Stdio::null()).status();
-        assert!(zstd.expect("zstd").success(), "zstd refuses {set}");
+        let program = if payload.compression == "gzip" { "gzip" } else { "zstd" };
+        let mut command = Command::new(program);
+        command.arg("-dc").stdin(std::fs::File::open(&packed).expect("opens"));
+        let unpacked = command.stdout(std::fs::File::create(&content).expect("creates")).status();
+        assert!(unpacked.expect(program).success(), "{program} refuses {set}");
         let bytes = std::fs::read(&content).expect("reads");
         assert_eq!((bytes.len() as u64, hex(&bytes)), (payload.content_bytes, payload.content_sha256.clone()), "{set}");
+        if set.area == Area::Filestore {
+            let listed = Command::new("tar").arg("-tf").arg(&content).stdout(Stdio::null()).status();
+            assert!(listed.expect("tar").success(), "tar refuses {set}");
+        }
         if let (Area::Pg, Some(cluster)) = (set.area, cluster) {
             let restored = cluster.command("pg_restore").args(["-f", "/dev/null"]).arg(&content).status();
             assert!(restored.expect("pg_restore").success(), "pg_restore refuses {set}");

@@ -6,8 +6,8 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use crate::pg::{PgCluster, quote_identifier};
 use plana_plan::{Area, SetKey, inventory::Inventory, inventory::ObjectMeta, manifest::Manifest};
-use plana_testkit::pg::{PgCluster, quote_identifier};
 
 /// A directory that a job stored into.
 #[derive(Debug, Clone)]
@@ -96,8 +96,8 @@ impl FileStore {
     /// files themselves, not through the code under test.
     #[track_caller]
     pub fn expect_nothing_of(&self, database: &str) {
-        let prefix = SetKey::group_prefix(Area::Pg, database);
-        let left: Vec<_> = self.files().into_iter().filter(|(key, _)| key.starts_with(&prefix)).collect();
+        let group = format!("/{}/", plana_plan::name::encode(database));
+        let left: Vec<_> = self.files().into_iter().filter(|(key, _)| key.contains(&group)).collect();
         assert!(left.is_empty(), "stored in spite of the failure: {left:#?}");
     }
 
@@ -168,12 +168,13 @@ impl Set {
         })
     }
 
-    /// `cat VOLUMES | … | zstd -dc`, each of which must end with status 0.
+    /// `cat VOLUMES | … | zstd -dc` (or `gzip -dc`), each of which must end with status 0.
     fn pipe<T>(&self, before: &[&[&str]], read: impl FnOnce(&mut dyn Read) -> T) -> T {
         let mut cat = Command::new("cat");
         cat.args(self.volumes()).stdin(Stdio::null());
         let mut programs = vec![cat];
-        for words in before.iter().chain(&[&["zstd", "-dc"][..]]) {
+        let unpack = [if self.manifest.payload.compression == "gzip" { "gzip" } else { "zstd" }, "-dc"];
+        for words in before.iter().chain(&[&unpack[..]]) {
             let mut command = Command::new(words[0]);
             command.args(&words[1..]);
             programs.push(command);

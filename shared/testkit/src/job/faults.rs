@@ -8,12 +8,11 @@ use std::{
     sync::Mutex,
 };
 
-use plana_testkit::{
+use super::Job;
+use crate::{
     bin::Running,
     pg::{PgCluster, PgMajor, quote_identifier},
 };
-
-use super::Job;
 
 /// What [`big_database`] holds, in bytes: in a dump, as hexadecimal, it is twice as much, and no compressor makes that
 /// smaller than this again.

@@ -1,16 +1,16 @@
 //! The tenants' tiers: the static map wins over the file, the file over the query.
 
 use plana_harness::Context;
-use plana_pg::{server::Server, tiers};
+use plana_pg::{dsn::ConnectionSettings, tiers};
 use plana_plan::classify::Tiers;
 
 /// Finds the tiers. Whatever cannot be found costs a warning and nothing else: a tenant without a
-/// tier is dumped all the same, under the longest window.
-pub async fn find(context: &Context, server: &Server) -> Tiers {
+/// tier is backed up all the same, under the longest window. Without a server no query is made.
+pub async fn find(context: &Context, server: Option<&ConnectionSettings>) -> Tiers {
     let sources = &context.config().tiers;
     let mut found = Tiers::new();
-    if let Some(lookup) = &sources.sql {
-        let settings = server.settings().with_database(&lookup.database);
+    if let (Some(lookup), Some(server)) = (&sources.sql, server) {
+        let settings = server.with_database(&lookup.database);
         match tiers::look_up(&settings, &lookup.query, lookup.timeout.0).await {
             Ok(answer) => {
                 for complaint in answer.complaints {

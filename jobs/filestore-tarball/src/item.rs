@@ -1,0 +1,86 @@
+//! One file store of a run: what it was taken as, its line in the report.
+
+use std::time::Instant;
+
+use plana_backup::{
+    BackupError, Begun, FileStoreDump, NamingDatabase, dump_file_store,
+    item::{described, done, settled},
+};
+use plana_harness::{ItemReport, Outcome};
+use plana_plan::{Area, SetLabel, filestore::PlannedStore};
+use plana_tree::TreeOptions;
+
+use crate::{
+    memory::Store,
+    run::Run,
+    sources::{Discovered, Found, Source},
+};
+
+/// Takes one file store and reports what became of it. Never fails the run.
+pub async fn take(run: &Run<'_>, discovered: &Discovered, planned: &PlannedStore) {
+    let name = &planned.store.name;
+    let began = Instant::now();
+    let report = match discovered.stores.get(name).and_then(|found| found.first()) {
+        Some(found) => settled(Area::Filestore, name, began, taken(run, planned, found).await),
+        None => ItemReport::new(Area::Filestore, name, Outcome::Gone),
+    };
+    remember(run, &report);
+    run.items.context.report().item(described(report, &planned.classified, ("last bytes", planned.store.size_bytes)));
+}
+
+fn remember(run: &Run<'_>, report: &ItemReport) {
+    if let (true, Some(stored_bytes), Some(content_bytes)) = (report.outcome.is_committed(), report.bytes, report.content_bytes) {
+        let partial = report.newest.filter(|_| report.outcome == Outcome::Partial);
+        run.memory.note_store(&report.name, Store { content_bytes, stored_bytes, partial });
+    }
+}
+
+async fn taken(run: &Run<'_>, planned: &PlannedStore, found: &Found) -> Result<ItemReport, BackupError> {
+    let name = &planned.store.name;
+    let before = run.memory.store(name);
+    let unwanted = before.and_then(|store| store.partial);
+    let work = match run.items.begin(Area::Filestore, name, planned.store.size_bytes, unwanted).await? {
+        Begun::Settled(report) => return Ok(report),
+        Begun::Work(work) => work,
+    };
+    let database = naming_database(run, found);
+    let config = &run.items.context.config().filestore;
+    let dump = FileStoreDump {
+        place: &found.place,
+        name,
+        source: &found.source.key,
+        options: &options(run, &found.source),
+        compression: run.compression,
+        database: database.as_ref(),
+        hint_bytes: before.map_or(0, |store| store.stored_bytes),
+        timeout: config.timeout.0,
+        area: Area::Filestore,
+        classified: &planned.classified,
+        label: SetLabel::from(planned.classified.label.clone()),
+    };
+    let dumping = dump_file_store(&run.items.target, &run.items.origin, &dump, &work.meter, &work.cancel);
+    Ok(done(work.watch(dumping).await?))
+}
+
+fn options(run: &Run<'_>, source: &Source) -> TreeOptions {
+    let config = &run.items.context.config().filestore;
+    TreeOptions {
+        layout: source.config.layout(),
+        growing: source.config.growing,
+        special: source.config.special,
+        exclude: source.config.exclude.clone(),
+        workers: config.workers as usize,
+        memory_bytes: config.memory.0,
+    }
+}
+
+/// The tenant's database, where files are to be looked for.
+fn naming_database(run: &Run<'_>, found: &Found) -> Option<NamingDatabase> {
+    let server = run.server.as_ref().filter(|_| found.source.config.asks_database())?;
+    let config = run.items.context.config();
+    Some(NamingDatabase {
+        settings: server.settings().with_database(&found.tenant),
+        connect_timeout: config.postgres.connect_timeout.0,
+        limit: config.filestore.stall_timeout.0,
+    })
+}

@@ -1,0 +1,233 @@
+//! One file store, from its directory to a committed set.
+
+use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use plana_archive::Compression;
+use plana_pg::{attachments, dsn::ConnectionSettings, server::ServerError};
+use plana_plan::{
+    Area, SetLabel,
+    attachment::{AttachmentName, NamedFiles},
+    classify::Classified,
+    manifest::{FileStoreFacts, Manifest, PathList},
+};
+use plana_tree::{Place, Stop, TreeError, TreeOptions, archive};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    commit::{Committed, commit},
+    error::BackupError,
+    payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
+    target::{Origin, Target, begin_set},
+};
+
+/// A directory to take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A sub-directory of a root, which is never reached through a link.
+    Tenant {
+        /// The root.
+        root: PathBuf,
+        /// The sub-directory's name.
+        name: OsString,
+    },
+    /// A directory that the configuration names.
+    Single(PathBuf),
+}
+
+impl StorePlace {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            StorePlace::Tenant { root, name } => root.join(name),
+            StorePlace::Single(path) => path.clone(),
+        }
+    }
+
+    fn open(&self) -> Result<Place, TreeError> {
+        let opened = match self {
+            StorePlace::Tenant { root, name } => Place::open_beneath(root, name),
+            StorePlace::Single(path) => Place::open(path),
+        };
+        opened.map_err(|source| TreeError::of_top(&self.path(), source))
+    }
+}
+
+/// The database that names a store's files.
+pub struct NamingDatabase {
+    /// How it is reached.
+    pub settings: ConnectionSettings,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub limit: Duration,
+}
+
+/// What is taken, and how.
+pub struct FileStoreDump<'a> {
+    /// The directory.
+    pub place: &'a StorePlace,
+    /// The name under which it is kept.
+    pub name: &'a str,
+    /// The source's name in the configuration.
+    pub source: &'a str,
+    /// How the tree is read.
+    pub options: &'a TreeOptions,
+    /// How the tarball is compressed.
+    pub compression: Compression,
+    /// The database that names its files, where there is one to ask.
+    pub database: Option<&'a NamingDatabase>,
+    /// About how many bytes will be stored, where that is remembered.
+    pub hint_bytes: u64,
+    /// How long all of it may take.
+    pub timeout: Duration,
+    /// Where the set goes: `filestore`, or `insurance-filestore`.
+    pub area: Area,
+    /// What it is and how long the set is kept.
+    pub classified: &'a Classified,
+    /// The set's label; for insurance with its until.
+    pub label: SetLabel,
+}
+
+/// Takes one file store into one committed set, or leaves nothing that counts. What is wrong with single files stands in
+/// the manifest, and in the warnings.
+///
+/// # Errors
+/// Whatever failed first; nothing is committed then.
+pub async fn dump_file_store(
+    target: &Target,
+    origin: &Origin,
+    dump: &FileStoreDump<'_>,
+    meter: &Meter,
+    cancel: &CancellationToken,
+) -> Result<Committed, BackupError> {
+    // The deadline ends the work like a cancellation does, and is told apart by whether anybody cancelled.
+    let late = cancel.child_token();
+    let made = make(target, origin, dump, meter, &late);
+    tokio::pin!(made);
+    tokio::select! {
+        made = &mut made => return made,
+        () = tokio::time::sleep(dump.timeout) => late.cancel(),
+    }
+    match made.await {
+        Err(BackupError::Cancelled) if !cancel.is_cancelled() => Err(BackupError::Deadline { after: dump.timeout }),
+        made => made,
+    }
+}
+
+async fn make(
+    target: &Target,
+    origin: &Origin,
+    dump: &FileStoreDump<'_>,
+    meter: &Meter,
+    cancel: &CancellationToken,
+) -> Result<Committed, BackupError> {
+    let started_at = Utc::now();
+    let set = begin_set(dump.area, dump.name, dump.label.clone(), started_at)?;
+    let mut warnings = Vec::new();
+    // Before the tree is read: a file is written before the row that names it is committed.
+    let named = match dump.database {
+        Some(database) => match cancel.run_until_cancelled(named(database)).await.ok_or(BackupError::Cancelled)? {
+            Ok(named) => Some(named),
+            Err(error) => {
+                warnings.push(format!("whether files are missing was not asked: failed to {error}"));
+                None
+            }
+        },
+        None => None,
+    };
+
+    let stop = Stop::default();
+    let (place, options, stopping) = (dump.place.clone(), dump.options.clone(), stop.clone());
+    let facts = FileStoreFacts::new(options.layout, dump.source, dump.place.path().as_os_str().as_bytes());
+    let produce = move |content: Content<'_>| read_tree(&place, &options, &stopping, facts, named, content);
+    let kind = PayloadKind { suffix: ".tar", format: "tar", compression: dump.compression };
+    let stream = PayloadStream { target, set: &set, kind, hint_bytes: dump.hint_bytes, meter, cancel };
+    let (pending, (mut facts, named)) = stream_payload(stream, move || stop.stop(), produce).await?;
+    if let (Some(named), Some(database)) = (&named, dump.database) {
+        facts.named_by_database = Some(named.len() as u64);
+        facts.missing = missing(named, database, &mut warnings).await;
+    }
+    let payload = pending.complete().await?;
+
+    warnings.extend(complaints(&facts));
+    let manifest = Manifest {
+        class: Some(dump.classified.class.to_string()),
+        tier: dump.classified.tier.clone(),
+        filestore: Some(facts),
+        encryption: target.encryption(),
+        ..Manifest::new(&set, dump.name, origin.made_by(started_at, Utc::now()), payload)
+    };
+    commit(&target.store, set, manifest, warnings).await
+}
+
+fn read_tree(
+    place: &StorePlace,
+    options: &TreeOptions,
+    stop: &Stop,
+    mut facts: FileStoreFacts,
+    mut named: Option<NamedFiles>,
+    content: Content<'_>,
+) -> Result<(FileStoreFacts, Option<NamedFiles>), BackupError> {
+    let place = Arc::new(place.open()?);
+    let mut see = |name: &AttachmentName| {
+        if let Some(named) = &mut named {
+            named.see(name);
+        }
+    };
+    match archive(&place, options, stop, content, &mut facts, &mut see) {
+        Ok(_) => Ok((facts, named)),
+        Err(TreeError::Output(error)) => Err(BackupError::Encode(error)),
+        Err(TreeError::Stopped) => Err(BackupError::Cancelled),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn named(database: &NamingDatabase) -> Result<NamedFiles, ServerError> {
+    attachments::named_files(&database.settings, database.connect_timeout, database.limit).await
+}
+
+/// The files that were named before the tree was read, were not in it, and are still named.
+async fn missing(named: &NamedFiles, database: &NamingDatabase, warnings: &mut Vec<String>) -> PathList {
+    let mut list = PathList::default();
+    let lacking: Vec<AttachmentName> = named.lacking().copied().collect();
+    if lacking.is_empty() {
+        return list;
+    }
+    match attachments::still_named(&database.settings, &lacking, database.connect_timeout, database.limit).await {
+        Ok(still) => still.iter().for_each(|name| list.add(name.to_string().as_bytes(), None)),
+        Err(error) => {
+            warnings.push(format!("whether missing files are still named could not be asked again: failed to {error}"));
+            let reason = || Some("whether it is still named could not be asked".to_owned());
+            lacking.iter().for_each(|name| list.add(name.to_string().as_bytes(), reason()));
+        }
+    }
+    list
+}
+
+/// What deserves attention; what is not whole is more than that, and said elsewhere.
+fn complaints(facts: &FileStoreFacts) -> Vec<String> {
+    let told = [
+        (&facts.damaged, "damaged: the content is not what the name says; the tarball has it as it is"),
+        (&facts.missing, "missing: the database names it, and the store does not have it"),
+        (&facts.skipped, "special"),
+    ];
+    told.into_iter().filter(|(list, _)| list.total > 0).map(|(list, what)| summary(list, what)).collect()
+}
+
+/// `3 files are damaged: …, such as ab/abcd`.
+pub fn summary(list: &PathList, what: &str) -> String {
+    /// More would fill a terminal; the manifest has them.
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = list
+        .listed
+        .iter()
+        .take(SHOWN)
+        .map(|listed| match &listed.reason {
+            Some(reason) => format!("{} ({reason})", listed.path),
+            None => listed.path.clone(),
+        })
+        .collect();
+    let (s, more) = (if list.total == 1 { "" } else { "s" }, if list.total as usize > SHOWN { ", …" } else { "" });
+    format!("{} file{s} {what}: {}{more}", list.total, shown.join(", "))
+}
