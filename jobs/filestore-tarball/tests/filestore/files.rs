@@ -150,7 +150,7 @@ fn files_that_vanish_or_are_replaced_between_listing_and_opening() {
         })
     };
     let site = Site::new();
-    site.on(Step::Open, "zz/small", replace(|_| ())).times(1);
+    site.tree.add(SpoilRule::on(Step::Open, "zz/small", replace(|_| ())).times(1));
     let outcome = site.job.run().expect(0);
     assert_eq!(paths(&facts(&set_of(&site.job, "acme.app")).vanished), ["zz/small"]);
     assert_eq!(outcome.outcome("acme.app"), "done");
