@@ -101,10 +101,13 @@ impl Admin {
             // An invalid locale, a locale of another encoding, an unknown encoding, and a server that was built without ICU.
             Some("42809" | "22023" | "42704" | "0A000") => AdminError::Locale {
                 doing,
-                encoding: printable(&new.encoding),
-                collate: printable(&new.collate),
-                ctype: printable(&new.ctype),
-                provider: new.locale.as_ref().map_or_else(String::new, |locale| printable(&provider(locale))),
+                locale: printable(&format!(
+                    "encoding {}, LC_COLLATE {} and LC_CTYPE {}{}",
+                    new.encoding,
+                    new.collate,
+                    new.ctype,
+                    new.locale.as_ref().map(provider).unwrap_or_default()
+                )),
                 reason: reason(&error),
             },
             _ => AdminError::from_query(&doing, self, error),

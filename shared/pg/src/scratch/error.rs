@@ -27,21 +27,15 @@ pub enum AdminError {
     },
     /// The server has no such locale or encoding, or they do not go together.
     #[error(
-        "{doing} with encoding {encoding}, LC_COLLATE {collate} and LC_CTYPE {ctype}{provider}: {reason}; \
+        "{doing} with {locale}: {reason}; \
          install that locale on the database server (locale -a lists what it has) and restart PostgreSQL, or use a server that has it{}",
-        if .provider.contains("icu") { ", built with ICU" } else { "" }
+        if .locale.contains("PROVIDER icu") { ", built with ICU" } else { "" }
     )]
     Locale {
         /// What was tried.
         doing: String,
-        /// The encoding.
-        encoding: String,
-        /// `LC_COLLATE`.
-        collate: String,
-        /// `LC_CTYPE`.
-        ctype: String,
-        /// Whose locale; empty where that is the server's choice.
-        provider: String,
+        /// Encoding, `LC_COLLATE`, `LC_CTYPE`, and the provider where it is not the server's choice.
+        locale: String,
         /// What the server said.
         reason: String,
     },

@@ -115,7 +115,7 @@ mod tests {
         drop(lock_new(&elsewhere.path().join(LOCK)).expect("a lock"));
         let link = parent.path().join("plana-drill-link");
         std::os::unix::fs::symlink(elsewhere.path(), &link).expect("a link");
-        assert_eq!(sweep(parent.path()), [left.clone()]);
+        assert_eq!(sweep(parent.path()), std::slice::from_ref(&left));
         assert!(used.exists() && young.exists() && other.exists() && link.exists() && elsewhere.path().exists() && !left.exists());
         drop(held);
         assert_eq!(sweep(parent.path()), [used]);
