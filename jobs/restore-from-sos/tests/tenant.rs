@@ -95,7 +95,14 @@ fn a_tenant_comes_back_whole() {
         assert!(contents_of(&tenant.to()) == contents_of(&tenant.files.path()));
         // Once more in the same places, which give way only when it is said.
         let refused = tenant.restore(&[]).run().unwrap().expect_code(20);
-        assert!(error(&refused).contains("--replace"), "{}", refused.stdout);
+        assert!(error(&refused).contains("there is a database of that name"), "{}", refused.stdout);
+        assert!(!refused.stderr.contains("unpacking"), "nothing is begun before that is known: {}", refused.stderr);
+        tenant.site.cluster.psql("postgres", "DROP DATABASE acme_check").unwrap();
+        let refused = tenant.restore(&[]).run().unwrap().expect_code(20);
+        assert!(error(&refused).contains("there is a directory of that name"), "{}", refused.stdout);
+        assert!(!tenant.site.databases().contains(&"acme_check".to_owned()));
+        fs::remove_dir_all(tenant.to()).unwrap();
+        tenant.restore(&[]).run().unwrap().expect_code(0);
         let replaced = tenant.restore(&["--replace"]).run().unwrap().expect_code(0);
         for item in json(&replaced)["items"].as_array().unwrap() {
             assert!(item["old_one_kept_as"].as_str().is_some_and(|kept| kept.contains("_kept_")), "{}", replaced.stdout);
