@@ -214,3 +214,24 @@ fn insurance_of_both_belongs_together() {
     let by_set = tenant.restore(&["--files-of", &set, "--replace"]).run().unwrap().expect_code(0);
     assert_eq!(of_files(&json(&by_set))["attachments"], 40);
 }
+
+/// As an operator's night and morning: the dump, the file stores after it, a tenant beside itself.
+#[test]
+fn what_both_jobs_have_stored_belongs_together() {
+    let tenant = Tenant::new(PgMajor::V16);
+    let lost = contents_of(&tenant.files.path())[3].0.clone();
+    let root = tempfile::tempdir().unwrap();
+    fs::rename(tenant.files.path(), root.path().join(TENANT)).unwrap();
+    fs::remove_file(root.path().join(TENANT).join(&lost)).unwrap();
+    let tenant = tenant.dump();
+    tenant.site.back_up_files(root.path()).expect_code(0);
+    let done = tenant.restore(&[]).run().unwrap().expect_code(0);
+    let report = json(&done);
+    let files = of_files(&report);
+    assert_eq!((&files["attachments"], &files["missing"], &files["files"]), (&40.into(), &1.into(), &40.into()), "{}", done.stdout);
+    assert!(files["warnings"].to_string().contains("is missing, and was when it was backed up"), "{}", done.stdout);
+    assert!(contents_of(&tenant.to()) == contents_of(&root.path().join(TENANT)));
+    let checked = tenant.site.job(&["check", "--latest", TENANT, "--area", "filestore", "--area", "pg"]).run().unwrap().expect_code(0);
+    assert_eq!(json(&checked)["items"].as_array().unwrap().len(), 2);
+    tenant.site.job(&["drill", "--area", "filestore"]).run().unwrap().expect_code(0);
+}
