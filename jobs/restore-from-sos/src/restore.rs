@@ -1,13 +1,20 @@
 //! `restore`: a database back on a server.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
 use plana_backup::setup;
 use plana_harness::{Context, Failure, ItemReport, Outcome};
-use plana_pg::{client::Program, locks::AdvisoryLocks, restore::RestoreOptions, scratch::Admin, server::Server};
+use plana_pg::{
+    client::{Installed, Program},
+    locks::AdvisoryLocks,
+    restore::RestoreOptions,
+    scratch::Admin,
+    server::Server,
+};
 use plana_plan::{Area, SetKey, moment::Moment, name::printable};
 use plana_restore::{
-    DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, open_set, restore_database, sweep_scratch,
+    DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, occupied, open_set, restore_database,
+    sweep_scratch,
 };
 
 use crate::{
@@ -46,17 +53,48 @@ pub async fn found(context: &Context, source: &Source, area: Area, what: &str, a
     Ok(open_set(&source.store, &key).await?)
 }
 
-/// Restores the database of a set, and says what became of it.
-pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
+/// Where a database is restored, and by what.
+struct Place {
+    admin: Admin,
+    pg_restore: Installed,
+    locks: AdvisoryLocks,
+}
+
+async fn place(context: &Context, args: &RestoreArgs) -> Result<Place, Refusal> {
     let config = context.config();
     let dsn = args.dsn.as_deref().map(setup::shown_dsn).transpose()?;
     let settings = setup::connection(config, context.env(), JOB, dsn.as_ref())?;
     let server = setup::connect(config, &settings).await?;
     refuse_superuser(&server, args.as_superuser)?;
-    let pg_restore = setup::find_client(config, context.env(), Program::PgRestore, &server).await?;
+    let pg_restore = setup::find_client(config, context.env(), Program::PgRestore, &server).await?.client;
     let locks = setup::locks(config, &server).await?;
-    let admin = Admin::new(server);
-    let target = args.into.clone().unwrap_or_else(|| set.manifest.name.clone());
+    Ok(Place { admin: Admin::new(server), pg_restore, locks })
+}
+
+fn purpose<'a>(args: &RestoreArgs, target: &'a str) -> Purpose<'a> {
+    if args.replace { Purpose::Replace(target) } else { Purpose::Place(target) }
+}
+
+/// The name that the restored database takes.
+pub fn target(args: &RestoreArgs, set: &OpenSet) -> String {
+    args.into.clone().unwrap_or_else(|| set.manifest.name.clone())
+}
+
+/// Whether a restore could begin, as far as that can be told without reading the dump: for whoever has much to do before.
+pub async fn could_begin(context: &Context, args: &RestoreArgs, set: &OpenSet) -> Result<(), Refusal> {
+    let Place { admin, .. } = place(context, args).await?;
+    occupied(&admin, purpose(args, &target(args, set))).await?;
+    let Some(facts) = &set.manifest.database else { return Ok(()) };
+    let owners = if args.no_owner { BTreeSet::new() } else { [facts.owner.clone()].into() };
+    let missing = missing(facts, &admin, &owners).await?;
+    if missing.is_empty() { Ok(()) } else { Err(RestoreError::Unready { set: set.key.to_string(), missing }.into()) }
+}
+
+/// Restores the database of a set, and says what became of it.
+pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
+    let config = context.config();
+    let Place { admin, pg_restore, locks } = place(context, args).await?;
+    let target = target(args, set);
     let options = RestoreOptions {
         jobs: args.jobs.unwrap_or(config.restore.jobs),
         no_owner: args.no_owner,
@@ -82,20 +120,19 @@ pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set
     }
     sweep(context, &admin, &locks).await?;
     let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
-    let purpose = if args.replace { Purpose::Replace(&target) } else { Purpose::Place(&target) };
     let restored = restore_database(&DatabaseRestore {
         reading,
         admin: &admin,
         locks: &locks,
         superuser: None,
-        pg_restore: &pg_restore.client,
+        pg_restore: &pg_restore,
         options,
         scratch_prefix: &config.dump.scratch_prefix,
         spool: args.spool.as_deref().or(config.restore.spool_dir.as_deref()),
         hook: args.hook.as_deref().or(config.restore.hook.as_deref()),
         keep_failed: args.keep_failed,
         keys_at_hand: &args.key_at_hand,
-        purpose,
+        purpose: purpose(args, &target),
     })
     .await?;
     let Restored { kept_as, rows, tables, warnings, .. } = restored;

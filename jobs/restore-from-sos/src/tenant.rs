@@ -21,11 +21,11 @@ use crate::{
     args::TenantArgs,
     error::{Refusal, failure, is_early},
     filestore::{owner, planned, report},
-    restore::{attempt, found},
+    restore::{attempt, could_begin, found, target},
     source::Source,
 };
 
-/// Restores a tenant's database and files. The files are unpacked and proven first, the database follows, and both take their
+/// Restores a tenant's database and files. The server is asked whether it could take the database, the files are unpacked and proven, the database follows, and both take their
 /// places when both are there.
 ///
 /// # Errors
@@ -101,6 +101,10 @@ impl Tenant<'_> {
             self.say(files, self.files, began);
             return Ok(());
         }
+        // The files may take an hour: what would keep the database from being restored is said before.
+        if let Err(error) = could_begin(self.context, &self.args.database, self.dump).await {
+            return self.failed(self.dump, error, began);
+        }
         let staged = match self.stage().await {
             Ok(staged) => staged,
             Err(error) => return self.failed(self.files, error.into(), began),
@@ -135,7 +139,7 @@ impl Tenant<'_> {
         let (proof, warnings) = (staged.proof.clone(), staged.warnings.clone());
         let placed = staged.place(self.files, Stamp::new(chrono::Utc::now())).await?;
         let known = KnownFiles::new(filestore_facts(self.files)?, proof.unproven.iter().map(|file| file.name));
-        let database = self.args.database.into.clone().unwrap_or_else(|| self.dump.manifest.name.clone());
+        let database = target(&self.args.database, self.dump);
         let (found, error) = match attachments::look(self.context, self.args, &database, known).await {
             Ok(found) => (found, None),
             Err(error) => {

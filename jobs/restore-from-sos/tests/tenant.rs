@@ -95,7 +95,14 @@ fn a_tenant_comes_back_whole() {
         assert!(contents_of(&tenant.to()) == contents_of(&tenant.files.path()));
         // Once more in the same places, which give way only when it is said.
         let refused = tenant.restore(&[]).run().unwrap().expect_code(20);
-        assert!(error(&refused).contains("--replace"), "{}", refused.stdout);
+        assert!(error(&refused).contains("there is a database of that name"), "{}", refused.stdout);
+        assert!(!refused.stderr.contains("unpacking"), "nothing is begun before that is known: {}", refused.stderr);
+        tenant.site.cluster.psql("postgres", "DROP DATABASE acme_check").unwrap();
+        let refused = tenant.restore(&[]).run().unwrap().expect_code(20);
+        assert!(error(&refused).contains("there is a directory of that name"), "{}", refused.stdout);
+        assert!(!tenant.site.databases().contains(&"acme_check".to_owned()));
+        fs::remove_dir_all(tenant.to()).unwrap();
+        tenant.restore(&[]).run().unwrap().expect_code(0);
         let replaced = tenant.restore(&["--replace"]).run().unwrap().expect_code(0);
         for item in json(&replaced)["items"].as_array().unwrap() {
             assert!(item["old_one_kept_as"].as_str().is_some_and(|kept| kept.contains("_kept_")), "{}", replaced.stdout);
@@ -206,4 +213,25 @@ fn insurance_of_both_belongs_together() {
     assert_eq!(of_files(&json(&done))["key"], set.as_str());
     let by_set = tenant.restore(&["--files-of", &set, "--replace"]).run().unwrap().expect_code(0);
     assert_eq!(of_files(&json(&by_set))["attachments"], 40);
+}
+
+/// As an operator's night and morning: the dump, the file stores after it, a tenant beside itself.
+#[test]
+fn what_both_jobs_have_stored_belongs_together() {
+    let tenant = Tenant::new(PgMajor::V16);
+    let lost = contents_of(&tenant.files.path())[3].0.clone();
+    let root = tempfile::tempdir().unwrap();
+    fs::rename(tenant.files.path(), root.path().join(TENANT)).unwrap();
+    fs::remove_file(root.path().join(TENANT).join(&lost)).unwrap();
+    let tenant = tenant.dump();
+    tenant.site.back_up_files(root.path()).expect_code(0);
+    let done = tenant.restore(&[]).run().unwrap().expect_code(0);
+    let report = json(&done);
+    let files = of_files(&report);
+    assert_eq!((&files["attachments"], &files["missing"], &files["files"]), (&40.into(), &1.into(), &40.into()), "{}", done.stdout);
+    assert!(files["warnings"].to_string().contains("is missing, and was when it was backed up"), "{}", done.stdout);
+    assert!(contents_of(&tenant.to()) == contents_of(&root.path().join(TENANT)));
+    let checked = tenant.site.job(&["check", "--latest", TENANT, "--area", "filestore", "--area", "pg"]).run().unwrap().expect_code(0);
+    assert_eq!(json(&checked)["items"].as_array().unwrap().len(), 2);
+    tenant.site.job(&["drill", "--area", "filestore"]).run().unwrap().expect_code(0);
 }

@@ -20,7 +20,7 @@ use plana_plan::{Area, manifest::DatabaseFacts};
 
 use crate::{error::RestoreError, hook::run_hook, read::Reading};
 use ready::Contents;
-pub use ready::missing;
+pub use ready::{missing, occupied};
 
 /// What is restored, from where, and whereto.
 pub struct DatabaseRestore<'a> {

@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use plana_plan::{Area, Stamp, manifest::FileStoreFacts};
+use plana_plan::{
+    Area, Stamp,
+    manifest::{FileStoreFacts, PathList},
+};
 use plana_tree::extract::{ExtractError, Owner, Placed, Staging, TreeProof, read_tree, sweep_staging};
 
 use crate::{
@@ -149,13 +152,13 @@ pub(crate) fn of_tree(set: &str, reason: ExtractError) -> RestoreError {
 /// What the manifest itself says is not as it should be: it was so when the backup was made.
 pub fn known_gaps(facts: &FileStoreFacts) -> Vec<String> {
     let gaps = [
-        (&facts.damaged, "files were damaged when they were backed up, and are restored as they were"),
-        (&facts.not_whole, "files were not whole when they were backed up"),
-        (&facts.missing, "files that the database named were missing when it was backed up"),
-        (&facts.growing, "files were growing when they were backed up, and end where they ended then"),
+        (&facts.damaged, "damaged when they were backed up, and restored as they were"),
+        (&facts.not_whole, "not whole when they were backed up"),
+        (&facts.missing, "missing when they were backed up, although the database named them"),
+        (&facts.growing, "growing when they were backed up, and ending where they ended then"),
     ];
-    let told = |(list, what): &(&plana_plan::manifest::PathList, &str)| {
-        (list.total > 0).then(|| format!("{} {what}: {}", list.total, names(list.listed.iter().map(|listed| &*listed.path))))
+    let told = |(list, what): &(&PathList, &str)| {
+        (list.total > 0).then(|| format!("files {what}: {} ({})", list.total, names(list.listed.iter().map(|listed| &*listed.path))))
     };
     gaps.iter().filter_map(told).collect()
 }

@@ -87,6 +87,11 @@ impl Site {
         self.call("pg-dump-to-sos").args(arguments).run().unwrap().expect_code(0);
     }
 
+    /// Backs up every file store below a root.
+    pub fn back_up_files(&self, root: &Path) -> Done {
+        self.call("filestore-tarball").arg("--root").arg(root).run().unwrap()
+    }
+
     /// Backs up everything into a bucket.
     pub fn back_up_into(&self, bucket: &Bucket, arguments: &[&str]) {
         self.with_bucket(self.call("pg-dump-to-sos"), bucket, User::Backup).args(arguments).run().unwrap().expect_code(0);

@@ -56,7 +56,11 @@ pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) 
     if missing.is_empty() { Ok(contents) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
 }
 
-async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreError> {
+/// Refuses a name that is another database's.
+///
+/// # Errors
+/// When it is, or the server does not answer.
+pub async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreError> {
     let Purpose::Place(name) = purpose else { return Ok(()) };
     if !admin.server().database_exists(name).await? {
         return Ok(());
