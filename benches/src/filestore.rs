@@ -56,7 +56,8 @@ impl Noise {
     }
 
     fn bytes(&mut self, size: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..size.div_ceil(8)).flat_map(|_| self.next().wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            (0..size.div_ceil(8)).flat_map(|_| self.next().wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes()).collect();
         bytes.truncate(size);
         bytes
     }
