@@ -71,7 +71,8 @@ say "Both checked against each other: each file that the tenant's dump names is 
 tarball=$(find "$work/store/filestore/acme.planapulse.app" -name '*.tar.gz')
 mkdir "$work/unpacked"
 tar xzf "$tarball" -C "$work/unpacked"
-zstd -dc "$(find "$work/store/pg/acme.planapulse.app" -name '*.dump.zst')" | pg_restore --data-only -t ir_attachment -f - |
+zstd -dc "$(find "$work/store/pg/acme.planapulse.app" -name '*.dump.zst')" >"$work/acme.dump"
+pg_restore --data-only -t ir_attachment -f - "$work/acme.dump" |
   awk -F '\t' '/^COPY/ {split($0, head, /[(), ]+/); for (i in head) if (head[i] == "store_fname") at = i - 2; on = 1; next}
     /^\\\./ {on = 0} on && $at != "\\N" {name = $at; sub(/.*\//, "", name); print name "  " $at}' | sort -u >"$work/named"
 (cd "$work/unpacked" && sha1sum --quiet -c "$work/named")
