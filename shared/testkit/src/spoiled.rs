@@ -40,7 +40,8 @@ pub enum Spoil {
     Fail(i32),
     /// It takes so long.
     Delay(Duration),
-    /// No answer comes, until the file system is unmounted.
+    /// No answer comes, until [`SpoiledTree::release`] or the end. The kernel lets no process that waits for it end before
+    /// (NFS, unlike FUSE, lets one be killed).
     Hang,
     /// Something else is done first.
     Act(Arc<dyn Fn(&Path) + Send + Sync>),
@@ -130,6 +131,11 @@ impl SpoiledTree {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.at
+    }
+
+    /// Answers, with an error, whatever hangs.
+    pub fn release(&self) {
+        self.shared.released.store(true, Ordering::SeqCst);
     }
 
     /// Adds a rule; of several that fit, the first one counts.

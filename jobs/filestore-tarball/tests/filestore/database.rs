@@ -116,8 +116,8 @@ fn the_locks_are_the_servers_where_there_is_one() {
     let tenant = Tenant::new();
     tenant.root.attach("other.app", "content");
     // As a run on another host holds it, which shares no directory with this one.
-    let slow = tenant.job.clone().set("upload.bandwidth", "100KiB");
-    tenant.root.fill(&tenant.name, 4, 300_000);
+    let slow = tenant.job.clone().slow();
+    tenant.root.fill(&tenant.name, 10, 1_200_000);
     let mut first = slow.arg(format!("--only={}", tenant.name)).spawn();
     first.wait_until("the first run's work", |running| running.stderr().contains("planned")).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));

@@ -27,8 +27,8 @@ fn a_full_disk_fails_what_does_not_fit_and_leaves_nothing_of_it() {
 fn two_runs_at_once_do_no_harm() {
     let job = job();
     let root = Root::of(&job);
-    root.fill("acme.app", 10, 100_000);
-    let slow = job.clone().arg(root.arg()).set("upload.bandwidth", "300KiB");
+    root.fill("acme.app", 10, 1_200_000);
+    let slow = job.clone().arg(root.arg()).slow();
     let mut first = slow.spawn();
     first.wait_until("the first run", |running| running.stderr().contains("planned")).unwrap();
     std::thread::sleep(Duration::from_millis(300));
