@@ -143,7 +143,8 @@ fn an_odoo_store_proves_itself() {
     assert_eq!(facts.bytes, found.iter().map(|(_, content)| content.len() as u64).sum::<u64>());
     let (mut seen, mut named) = (taken.seen, paths_);
     named.extend(damaged);
-    (seen.sort(), named.sort());
+    seen.sort();
+    named.sort();
     assert_eq!(seen, named);
 }
 
