@@ -194,5 +194,5 @@ fn meta(stat: &Stat) -> Meta {
 }
 
 fn identity(stat: &Stat) -> Identity {
-    (stat.st_dev as u64, stat.st_ino as u64)
+    (stat.st_dev, stat.st_ino)
 }

@@ -271,7 +271,7 @@ mod tests {
                 let (queue, held) = (Arc::clone(&queue), Arc::clone(&held));
                 scope.spawn(move || {
                     while let Some((number, needed)) = queue.job() {
-                        if (number as usize + worker) % 3 == 0 {
+                        if (number as usize + worker).is_multiple_of(3) {
                             std::thread::sleep(Duration::from_micros(50));
                         }
                         let memory = if needed > 0 { queue.memory(number, needed).expect("not stopped") } else { Vec::new() };
@@ -288,9 +288,9 @@ mod tests {
                 }
                 putting.end();
             });
-            for number in 0..needs.len() {
+            for (number, needed) in needs.iter().enumerate() {
                 let (taken, memory) = queue.take().expect("not stopped").expect("there is more");
-                assert_eq!((taken, memory.len()), (number, needs[number].min(slabs)));
+                assert_eq!((taken, memory.len()), (number, (*needed).min(slabs)));
                 held.fetch_sub(memory.len(), Ordering::SeqCst);
                 queue.give_back(memory);
             }
