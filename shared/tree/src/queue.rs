@@ -290,7 +290,7 @@ mod tests {
             });
             for (number, needed) in needs.iter().enumerate() {
                 let (taken, memory) = queue.take().expect("not stopped").expect("there is more");
-                assert_eq!((taken, memory.len()), (number, *needed.min(&slabs)));
+                assert_eq!((taken, memory.len()), (number, (*needed).min(slabs)));
                 held.fetch_sub(memory.len(), Ordering::SeqCst);
                 queue.give_back(memory);
             }
