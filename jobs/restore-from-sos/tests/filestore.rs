@@ -396,3 +396,32 @@ fn drills_prove_file_stores_in_turn_and_write_nothing() {
     assert!(error(&site.job(&["drill", "--area", "globals"]).run().unwrap().expect_code(20)).contains("only databases"));
     assert!(site.there().is_empty());
 }
+
+#[test]
+fn only_root_gives_files_away_and_that_is_said_before_anything_is_read() {
+    let (site, files) = (Site::new(), Files::new(3));
+    NewSet::new(&site.store(), NAME, STAMP).of_tree(&files.path(), |_| {});
+    for path in [site.home.path().to_path_buf(), site.disk()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    // Where everybody may execute it.
+    let job = site.home.path().join("job");
+    fs::copy(env!("CARGO_BIN_EXE_restore-from-sos"), &job).unwrap();
+    let restore = |extra: &[&str]| {
+        let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let program = if rustix::process::getuid().is_root() { Bin::program("setpriv").args(nobody).arg(&job) } else { Bin::program(&job) };
+        program
+            .args(["--output", "json", "restore-filestore", NAME, "--store"])
+            .arg(format!("file://{}", site.store().display()))
+            .env("PLANA_JOBS__STATE_DIR", site.home.path().join("state"))
+            .arg("--to")
+            .arg(site.target())
+            .args(extra)
+            .run()
+            .unwrap()
+    };
+    let refused = restore(&["--uid", "101"]).expect_code(1);
+    assert!(error(&refused).contains("an owner that it may give") && site.there().is_empty(), "{}", refused.stdout);
+    restore(&[]).expect_code(0);
+    assert_eq!(contents_of(&site.target()), contents_of(&files.path()));
+}

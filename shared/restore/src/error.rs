@@ -112,6 +112,9 @@ pub enum RestoreError {
         /// What is wrong.
         reason: ExtractError,
     },
+    /// A file store could not be unpacked where it should be.
+    #[error("{0}")]
+    Unpack(ExtractError),
     /// What was read is not what the manifest says.
     #[error("prove {set}: {what}; use another set, and keep this one for a look")]
     Mismatch {

@@ -144,7 +144,7 @@ fn parent(target: &Path) -> &Path {
 pub(crate) fn of_tree(set: &str, reason: ExtractError) -> RestoreError {
     match reason {
         ExtractError::Target { path, what } => RestoreError::Refused(format!("restore into {}: {what}", path.display())),
-        ExtractError::Disk { path, source } => RestoreError::File { path, source },
+        reason @ ExtractError::Disk { .. } => RestoreError::Unpack(reason),
         reason => RestoreError::Tree { set: set.to_owned(), reason },
     }
 }
