@@ -64,7 +64,11 @@ fn what_the_example_comments_out_is_good_too() {
             section = uncommented.to_owned();
         } else if line.starts_with("# ") && uncommented.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' ')) {
             tried += 1;
-            let needed = if section == "[store.backups]" { "url = \"s3://bucket\"\n" } else { "" };
+            let needed = match section.as_str() {
+                "[store.backups]" => "url = \"s3://bucket\"\n",
+                "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
+                _ => "",
+            };
             if let Err(error) = Config::from_toml(&format!("{section}\n{needed}{uncommented}\n")) {
                 panic!("{line}: {error}");
             }
