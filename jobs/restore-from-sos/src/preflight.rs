@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use plana_backup::{SetupError, setup};
+use plana_backup::{
+    SetupError,
+    preflight::{check_clock, needed_right, needless_rights, problem},
+    setup,
+};
 use plana_harness::{CheckLine, Context, Exit, Failure, human};
 use plana_pg::{
     client::Program,
@@ -28,11 +32,11 @@ use crate::{
 pub async fn preflight(context: Context, identity: Option<std::path::PathBuf>) -> Result<Vec<CheckLine>, Failure> {
     let mut lines = vec![private_keys(&context, identity)];
     let opened = server(&context).await;
-    let backed_up = match &opened {
+    let backed_up = match opened {
         Ok(server) => {
             lines.push(CheckLine::ok("server", server.describe()));
-            lines.push(pg_restore(&context, server).await);
-            lines.extend(role(server).await);
+            lines.push(pg_restore(&context, &server).await);
+            lines.extend(role(&server).await);
             server.facts().system_identifier.clone()
         }
         Err(error) if !is_named(&context) => {
@@ -47,17 +51,11 @@ pub async fn preflight(context: Context, identity: Option<std::path::PathBuf>) -
     };
     match setup::open_store(context.config(), context.env(), false).await {
         Ok(store) => lines.extend(storage(&store).await),
-        Err(error) => lines.push(problem("store", &error)),
+        Err(error) => lines.push(problem("store", error)),
     }
     lines.push(spool(context.config().restore.spool_dir.as_deref(), context.config().restore.jobs));
     lines.push(drills(&context, backed_up.as_deref()).await);
     Ok(lines)
-}
-
-/// A line of what would end a run.
-fn problem(subject: &str, error: &SetupError) -> CheckLine {
-    let (found, advice) = (format!("failed to {error}"), "mend this first: a restore would end here");
-    if error.is_configuration() { CheckLine::bad_config(subject, found, advice) } else { CheckLine::problem(subject, found, advice) }
 }
 
 fn private_keys(context: &Context, identity: Option<std::path::PathBuf>) -> CheckLine {
@@ -89,7 +87,7 @@ async fn server(context: &Context) -> Result<Server, SetupError> {
 async fn pg_restore(context: &Context, server: &Server) -> CheckLine {
     let subject = Program::PgRestore.file_name();
     match setup::find_client(context.config(), context.env(), Program::PgRestore, server).await {
-        Err(error) => problem(subject, &error),
+        Err(error) => problem(subject, error),
         Ok(chosen) => {
             let found = format!("{} ({})", chosen.client.version, chosen.client.path.display());
             let major = server.facts().version.major;
@@ -108,7 +106,7 @@ async fn pg_restore(context: &Context, server: &Server) -> CheckLine {
 async fn role(server: &Server) -> Vec<CheckLine> {
     let role = format!("{} may make databases and is no superuser", server.facts().role);
     let findings = match check_restorer(server).await {
-        Err(error) => return vec![problem("role", &error.into())],
+        Err(error) => return vec![problem("role", error.into())],
         Ok(findings) => findings,
     };
     let is_enough = findings.iter().all(|finding| finding.grade == Grade::Note);
@@ -128,59 +126,27 @@ async fn storage(store: &DynStore) -> Vec<CheckLine> {
         // A directory knows no keys.
         return vec![match store.find("probe/is-it-there").await {
             Ok(_) => CheckLine::ok("store", format!("{} can be read", store.url())),
-            Err(error) => problem("store", &error.into()),
+            Err(error) => problem("store", error.into()),
         }];
     }
     // Nothing is written: the right to put is asked for with a part of an upload that does not exist.
     let rights = match store.rights(false).await {
         Ok(rights) => rights,
-        Err(error) => return vec![problem("store", &error.into())],
+        Err(error) => return vec![problem("store", error.into())],
     };
     let allow = "allow s3:ListBucket and s3:GetObject, and on a versioned bucket s3:ListBucketVersions and s3:GetObjectVersion";
     let mut lines = vec![CheckLine::ok("store", store.url())];
     for (may, name) in [(rights.list, "list the bucket"), (rights.read, "read objects")] {
-        lines.push(match may {
-            Some(true) => CheckLine::ok("store rights", format!("the key may {name}")),
-            Some(false) => CheckLine::problem("store rights", format!("the key may not {name}"), allow),
-            None => CheckLine::warning("store rights", format!("whether the key may {name} could not be told"), "check a set and see"),
-        });
+        lines.push(needed_right(may, name, allow, "check a set and see"));
     }
     if rights.list_versions == Some(false) {
         let found = "the key may not list versions: an object that was written over would be lost to it";
         lines.push(CheckLine::warning("store rights", found, allow));
     }
-    let too_much: Vec<&str> = [(rights.put, "put"), (rights.delete, "delete")]
-        .into_iter()
-        .filter_map(|(may, name)| (may == Some(true)).then_some(name))
-        .collect();
-    if !too_much.is_empty() {
-        lines.push(CheckLine::warning(
-            "store rights",
-            format!("the key may also {} objects, which this job never does", too_much.join(" and ")),
-            "restore with a key of its own that may list and read only: a mistake, or a thief, can then spoil nothing",
-        ));
-    }
-    lines.extend(clock(store).await);
+    let advice = "restore with a key of its own that may list and read only: a mistake, or a thief, can then spoil nothing";
+    lines.extend(needless_rights([(rights.put, "put"), (rights.delete, "delete")], advice));
+    lines.extend(check_clock(store, "stores refuse what is signed by a wrong one").await);
     lines
-}
-
-async fn clock(store: &DynStore) -> Option<CheckLine> {
-    match setup::clock_difference(store).await {
-        Ok(None) => None,
-        Ok(Some(apart)) => {
-            let found = format!("{} s apart from the store's", apart.num_seconds());
-            Some(if apart > setup::CLOCK_TOLERANCE {
-                CheckLine::problem(
-                    "clock",
-                    found,
-                    "correct this host's clock (chronyc tracking): stores refuse what is signed by a wrong one",
-                )
-            } else {
-                CheckLine::ok("clock", found)
-            })
-        }
-        Err(error) => Some(problem("clock", &error)),
-    }
 }
 
 fn spool(directory: Option<&Path>, jobs: u32) -> CheckLine {
@@ -214,7 +180,7 @@ async fn drills(context: &Context, backed_up: Option<&str>) -> CheckLine {
                 setup::connect(config, &settings).await
             };
             match opened.await {
-                Err(error) => problem("drills", &error),
+                Err(error) => problem("drills", error),
                 Ok(server) if server.facts().system_identifier.as_deref().is_some_and(|id| Some(id) == backed_up) => CheckLine::warning(
                     "drills",
                     format!("on {}, which is the server that backups are restored on", server.describe()),

@@ -112,32 +112,32 @@ async fn storage(store: &DynStore) -> Vec<CheckLine> {
         Err(error) => return vec![problem("store", error.into())],
         Ok(rights) => {
             for (may, name) in [(rights.put, "put objects"), (rights.list, "list the bucket")] {
-                lines.push(match may {
-                    Some(true) => CheckLine::ok("store rights", format!("the key may {name}")),
-                    Some(false) => {
-                        CheckLine::problem("store rights", format!("the key may not {name}"), "allow s3:PutObject and s3:ListBucket")
-                    }
-                    None => {
-                        CheckLine::warning("store rights", format!("whether the key may {name} could not be told"), "run a backup and see")
-                    }
-                });
+                lines.push(needed_right(may, name, "allow s3:PutObject and s3:ListBucket", "run a backup and see"));
             }
-            let too_much: Vec<&str> = [(rights.read, "read"), (rights.delete, "delete")]
-                .into_iter()
-                .filter_map(|(may, name)| (may == Some(true)).then_some(name))
-                .collect();
-            if !too_much.is_empty() {
-                lines.push(CheckLine::warning(
-                    "store rights",
-                    format!("the key may also {} objects, which this job never does", too_much.join(" and ")),
-                    "give this host a key that may put and list only: a stolen one is then no disaster",
-                ));
-            }
+            let advice = "give this host a key that may put and list only: a stolen one is then no disaster";
+            lines.extend(needless_rights([(rights.read, "read"), (rights.delete, "delete")], advice));
         }
     }
     lines.extend(safety(store).await);
-    lines.extend(clock(store).await);
+    lines.extend(check_clock(store, "backups are stamped by it").await);
     lines
+}
+
+/// A right without which the job does not work.
+pub fn needed_right(may: Option<bool>, name: &str, allow: &str, unsure: &str) -> CheckLine {
+    let subject = "store rights";
+    match may {
+        Some(true) => CheckLine::ok(subject, format!("the key may {name}")),
+        Some(false) => CheckLine::problem(subject, format!("the key may not {name}"), allow),
+        None => CheckLine::warning(subject, format!("whether the key may {name} could not be told"), unsure),
+    }
+}
+
+/// The rights that the job never uses, where the key has any of them.
+pub fn needless_rights<const N: usize>(rights: [(Option<bool>, &str); N], advice: &str) -> Option<CheckLine> {
+    let has: Vec<&str> = rights.into_iter().filter_map(|(may, name)| (may == Some(true)).then_some(name)).collect();
+    let found = format!("the key may also {} objects, which this job never does", has.join(" and "));
+    (!has.is_empty()).then(|| CheckLine::warning("store rights", found, advice))
 }
 
 async fn safety(store: &DynStore) -> Option<CheckLine> {
@@ -154,13 +154,14 @@ async fn safety(store: &DynStore) -> Option<CheckLine> {
     }
 }
 
-async fn clock(store: &DynStore) -> Option<CheckLine> {
+/// This host's clock against the store's, where it has one; `since` says why a wrong one matters.
+pub async fn check_clock(store: &DynStore, since: &str) -> Option<CheckLine> {
     match setup::clock_difference(store).await {
         Ok(None) => None,
         Ok(Some(apart)) => {
             let found = format!("{} s apart from the store's", apart.num_seconds());
             Some(if apart > setup::CLOCK_TOLERANCE {
-                CheckLine::problem("clock", found, "correct this host's clock (chronyc tracking): backups are stamped by it")
+                CheckLine::problem("clock", found, format!("correct this host's clock (chronyc tracking): {since}"))
             } else {
                 CheckLine::ok("clock", found)
             })
