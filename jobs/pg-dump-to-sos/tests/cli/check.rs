@@ -20,7 +20,7 @@ fn check_in_text_and_json() {
         assert!(line["found"].as_str().is_some_and(|found| !found.is_empty()));
         assert_eq!(line["verdict"] == "warning", line["advice"].is_string(), "a warning says what to do: {line}");
     }
-    let text = by_hand(job.home(), "any", &["check"]).expect_code(0);
+    let text = by_hand(cluster(), job.home(), "any", &["check"]).expect_code(0);
     expect_words(&text.stdout, &["ok", "server", "PostgreSQL 16", "warning", "encryption", "recipients"]);
     assert!(text.stdout.lines().last().is_some_and(|line| line.contains(" ok")), "{}", text.stdout);
     assert!(job.store().files().is_empty(), "{:?}", job.store().files());

@@ -10,14 +10,15 @@ use serde_json::Value;
 use crate::{
     PROGRAM, by_hand, cluster,
     common::{Job, Outcome, expect_words},
-    small_database,
+    small_database, small_database_on, spoilt_cluster,
 };
 
 #[test]
 fn the_result_is_one_json_object_with_the_contracts_fields() {
-    let (good, bad) = (small_database("good"), small_database("bad"));
-    cluster().psql("postgres", &format!("ALTER DATABASE {bad} ALLOW_CONNECTIONS false")).unwrap();
-    let job = crate::common::job().on(cluster()).only(&[&good, &bad]);
+    let cluster = spoilt_cluster();
+    let (good, bad) = (small_database_on(cluster, "good"), small_database_on(cluster, "bad"));
+    cluster.psql("postgres", &format!("ALTER DATABASE {bad} ALLOW_CONNECTIONS false")).unwrap();
+    let job = crate::common::job().on(cluster).only(&[&good, &bad]);
     let outcome = job.run().expect(3);
     assert_eq!(outcome.done.stdout.lines().count(), 1, "one line, nothing else");
     let report = &outcome.report;
@@ -38,7 +39,7 @@ fn the_result_is_one_json_object_with_the_contracts_fields() {
     let failed = outcome.item(&bad);
     assert!(failed["error"].is_string() && failed["key"].is_null() && failed["bytes"].is_null(), "{failed}");
 
-    let text = by_hand(job.home(), &good, &[&format!("--only={bad}")]).expect_code(3);
+    let text = by_hand(cluster, job.home(), &good, &[&format!("--only={bad}")]).expect_code(3);
     expect_words(&text.stdout, &[&good, &bad, "done", "failed"]);
     assert!(!text.stdout.contains('\u{1b}'), "no colour where nobody looks: {}", text.stdout);
     assert!(!text.stderr.contains('\u{1b}') && !text.stderr.contains('\r'), "no bars either: {}", text.stderr);
@@ -51,7 +52,7 @@ fn the_result_is_one_json_object_with_the_contracts_fields() {
 fn logs_as_json_are_an_object_a_line() {
     let database = small_database("json_logs");
     let home = tempfile::tempdir().unwrap();
-    let outcome = Outcome::of(by_hand(home.path(), &database, &["--log-format", "json", "--output", "json"]).expect_code(0));
+    let outcome = Outcome::of(by_hand(cluster(), home.path(), &database, &["--log-format", "json", "--output", "json"]).expect_code(0));
     let lines: Vec<&str> = outcome.done.stderr.lines().collect();
     assert!(lines.len() >= 3, "{lines:?}");
     for line in lines {
