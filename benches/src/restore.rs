@@ -134,7 +134,11 @@ fn list(cluster: &PgCluster, bucket: &Bucket, scale: f64) -> Result<()> {
     let filled = measure::run(pipeline(fill, cluster, bucket)?.env("FROM", directory.path()))?;
     println!("  (the bucket was filled in {:.0} s)", filled.wall.as_secs_f64());
     let url = format!("file://{}", directory.path().display());
-    let rclone = measure::run(&mut pipeline(r#""$RCLONE" lsf -R --fast-list --format tsp "remote:$BUCKET""#, cluster, bucket)?)?;
+    let rclone = measure::run(&mut pipeline(
+        r#""$RCLONE" lsf -R --fast-list --use-server-modtime --format tsp "remote:$BUCKET""#,
+        cluster,
+        bucket,
+    )?)?;
     println!("  {:<40} {:>6.2} s", "rclone lsf -R of the bucket", rclone.wall.as_secs_f64());
     for (label, arguments) in [
         ("the bucket", vec!["list"]),

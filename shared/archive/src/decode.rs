@@ -21,7 +21,7 @@ pub use self::error::DecodeError;
 use self::{sealed::Unsealed, stored::Stored};
 use crate::{
     CompressionFormat, Identities,
-    digest::{StreamDigest, StreamHasher},
+    digest::{BackgroundHasher, StreamDigest},
 };
 
 /// The largest window, as its logarithm: what zstd itself accepts unless told otherwise, and needs for its level 22.
@@ -74,7 +74,7 @@ impl<R: Read> Read for Decompressor<R> {
 pub struct PayloadDecoder<R: Read> {
     stored: Stored<R>,
     decompressor: Decompressor<R>,
-    content: StreamHasher,
+    content: BackgroundHasher,
     max_content: u64,
     failed: bool,
 }
@@ -96,7 +96,8 @@ impl<R: Read> PayloadDecoder<R> {
             CompressionFormat::Gzip => gzip_decoder(opened),
         };
         let decompressor = decompressor.map_err(|error| named(error, &stored, 0))?;
-        Ok(PayloadDecoder { stored, decompressor, content: StreamHasher::default(), max_content, failed: false })
+        let content = BackgroundHasher::start().map_err(DecodeError::Input)?;
+        Ok(PayloadDecoder { stored, decompressor, content, max_content, failed: false })
     }
 
     /// Bytes of content given so far.

@@ -4,7 +4,7 @@ use age::{secrecy::ExposeSecret, x25519};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Compression, Gzip, PayloadEncoder, Recipients, Zstandard};
+use crate::{Compression, Gzip, PayloadEncoder, Recipients, Zstandard, digest::StreamHasher};
 
 const ZSTD: Compression = Compression::Zstd(Zstandard { level: 3, workers: 0 });
 const GZIP: Compression = Compression::Gzip(Gzip { level: 6, workers: 0 });
