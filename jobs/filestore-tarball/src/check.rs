@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use plana_backup::preflight::{check_encryption, check_store, check_tiers, problem};
+use plana_backup::{
+    preflight::{check_encryption, check_store, check_tiers, problem},
+    sources::{self, Discovered, Memory, Source},
+};
 use plana_harness::{CheckLine, Context, Exit, Failure};
 
-use crate::{
-    Args,
-    memory::Memory,
-    run,
-    sources::{self, Discovered, Source},
-};
+use crate::{Args, run};
 
 /// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -18,7 +16,7 @@ use crate::{
 /// Never in practice: what is wrong is a line.
 pub async fn check(context: Context, args: Args) -> Result<Vec<CheckLine>, Failure> {
     let mut lines = vec![check_encryption(&context, "")];
-    match Source::all(&context, &args) {
+    match Source::all(&context, &args.root, &args.directory) {
         Ok(sources) => {
             for source in sources {
                 lines.extend(check_source(&context, source, args.accept_empty).await);

@@ -3,18 +3,14 @@
 use std::time::Instant;
 
 use plana_backup::{
-    BackupError, Begun, FileStoreDump, NamingDatabase, dump_file_store,
+    BackupError, Begun, FileStoreDump, Naming, dump_file_store,
     item::{described, done, settled},
+    sources::{Discovered, Found, Store},
 };
 use plana_harness::{ItemReport, Outcome};
-use plana_plan::{Area, SetLabel, filestore::PlannedStore};
-use plana_tree::TreeOptions;
+use plana_plan::{Area, SetLabel, Stamp, filestore::PlannedStore};
 
-use crate::{
-    memory::Store,
-    run::Run,
-    sources::{Discovered, Found, Source},
-};
+use crate::run::Run;
 
 /// Takes one file store and reports what became of it. Never fails the run.
 pub async fn take(run: &Run<'_>, discovered: &Discovered, planned: &PlannedStore) {
@@ -43,44 +39,22 @@ async fn taken(run: &Run<'_>, planned: &PlannedStore, found: &Found) -> Result<I
         Begun::Settled(report) => return Ok(report),
         Begun::Work(work) => work,
     };
-    let database = naming_database(run, found);
-    let config = &run.items.context.config().filestore;
+    let config = run.items.context.config();
+    let database = found.naming_database(config, run.server.as_ref());
     let dump = FileStoreDump {
         place: &found.place,
         name,
         source: &found.source.key,
-        options: &options(run, &found.source),
+        options: &found.source.tree_options(config),
         compression: run.compression,
-        database: database.as_ref(),
+        naming: database.as_ref().map_or(Naming::Unknown, Naming::Database),
         hint_bytes: before.map_or(0, |store| store.stored_bytes),
-        timeout: config.timeout.0,
+        timeout: config.filestore.timeout.0,
         area: Area::Filestore,
         classified: &planned.classified,
         label: SetLabel::from(planned.classified.label.clone()),
+        stamp: Stamp::new(run.items.context.now()),
     };
     let dumping = dump_file_store(&run.items.target, &run.items.origin, &dump, &work.meter, &work.cancel);
     Ok(done(work.watch(dumping).await?))
-}
-
-fn options(run: &Run<'_>, source: &Source) -> TreeOptions {
-    let config = &run.items.context.config().filestore;
-    TreeOptions {
-        layout: source.config.layout(),
-        growing: source.config.growing,
-        special: source.config.special,
-        exclude: source.config.exclude.clone(),
-        workers: config.workers as usize,
-        memory_bytes: config.memory.0,
-    }
-}
-
-/// The tenant's database, where files are to be looked for.
-fn naming_database(run: &Run<'_>, found: &Found) -> Option<NamingDatabase> {
-    let server = run.server.as_ref().filter(|_| found.source.config.asks_database())?;
-    let config = run.items.context.config();
-    Some(NamingDatabase {
-        settings: server.settings().with_database(&found.tenant),
-        connect_timeout: config.postgres.connect_timeout.0,
-        limit: config.filestore.stall_timeout.0,
-    })
 }

@@ -3,27 +3,25 @@
 mod args;
 mod check;
 mod item;
-mod memory;
 mod run;
-mod sources;
 
 pub use args::{Args, Command, JOB};
 pub use check::check;
 
 use futures::{StreamExt, stream};
-use plana_backup::{preflight, tiers};
-use plana_harness::{Context, Exit, Failure, ItemReport};
+use plana_backup::{
+    preflight,
+    sources::{self, Discovered, Source},
+    tiers,
+};
+use plana_harness::{Context, Failure, ItemReport};
 use plana_plan::{
     Area,
     filestore::{StorePlan, StorePolicy, plan_stores},
     name::printable,
 };
 
-use crate::{
-    memory::Memory,
-    run::Run,
-    sources::{Discovered, Source},
-};
+use crate::run::Run;
 
 /// Does the job's work once: looks at the sources, plans, takes the largest first, reports each item.
 ///
@@ -43,7 +41,7 @@ pub async fn execute(context: Context, args: Args) -> Result<(), Failure> {
 }
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Discovered, StorePlan), Failure> {
-    let sources = Source::all(context, args)?;
+    let sources = Source::all(context, &args.root, &args.directory)?;
     let run = Run::open(context, args).await.map_err(preflight::failure)?;
     let discovered = sources::discover(context, sources, &run.memory, args.accept_empty).await;
     let plan = plan(context, args, &run, &discovered).await;
@@ -80,25 +78,4 @@ async fn plan(context: &Context, args: &Args, run: &Run<'_>, discovered: &Discov
     }
     tracing::info!(stores = plan.stores.len(), conflicts = plan.conflicts.len(), "planned");
     plan
-}
-
-/// The worse of two reasons why a source was not taken: a guard rail that held, then the configuration, then the rest.
-fn worse(one: Option<Failure>, other: Failure) -> Failure {
-    let rank = |failure: &Failure| match failure.exit {
-        Exit::Refused => 2,
-        Exit::BadConfig => 1,
-        _ => 0,
-    };
-    match one {
-        Some(one) if rank(&one) >= rank(&other) => Failure::new(one.exit, format!("{}; failed to {}", one.message, other.message)),
-        Some(one) => Failure::new(other.exit, format!("{}; failed to {}", other.message, one.message)),
-        None => other,
-    }
-}
-
-impl Discovered {
-    /// What may be taken.
-    fn candidates(&self, memory: &Memory) -> Vec<plana_plan::filestore::StoreCandidate> {
-        self.stores.values().flatten().map(|found| found.candidate(memory)).collect()
-    }
 }

@@ -6,6 +6,7 @@ use plana_backup::{
     lock::ServerLocks,
     preflight::try_store,
     setup,
+    sources::Memory,
     target::{Patience, compression_workers, cpus},
 };
 use plana_config::{Config, schema::TarballCompression};
@@ -13,7 +14,7 @@ use plana_harness::Context;
 use plana_pg::server::Server;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{Args, JOB, memory::Memory};
+use crate::{Args, JOB};
 
 /// What all items of a run share.
 pub struct Run<'a> {

@@ -32,9 +32,8 @@ async fn attempt(run: &Run<'_>, name: &str) -> Result<ItemReport, BackupError> {
         Begun::Work(work) => work,
     };
     let globals = GlobalsDump {
-        server: &run.server,
+        dumper: &run.dumper,
         pg_dumpall: &run.pg_dumpall,
-        options: &run.options,
         cluster_name: name,
         passwords_omitted_because: passwords_omitted_because(run),
         label: "globals".parse().unwrap_or_else(|_| Label::unclassified()),
@@ -49,7 +48,7 @@ pub fn passwords_omitted_because(run: &Run<'_>) -> Option<String> {
         "the configuration or --no-role-passwords says so"
     } else if run.items.target.recipients.is_empty() {
         "the payload is not encrypted (encryption.recipients is empty)"
-    } else if !run.server.facts().can_read_role_passwords {
+    } else if !run.dumper.server.facts().can_read_role_passwords {
         "the role may not read pg_authid"
     } else {
         return None;

@@ -8,7 +8,7 @@ use plana_backup::{
 };
 use plana_harness::{ItemReport, Outcome};
 use plana_pg::server::DatabaseInfo;
-use plana_plan::{Area, SetLabel, dumps::PlannedDump, name::printable};
+use plana_plan::{Area, SetLabel, Stamp, dumps::PlannedDump, name::printable};
 
 use crate::run::Run;
 
@@ -24,7 +24,7 @@ pub async fn dump(run: &Run<'_>, planned: &PlannedDump, databases: &[DatabaseInf
 
 async fn item(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo) -> ItemReport {
     let name = &database.name;
-    if let Some(obstacle) = database.obstacle(run.server.facts()).filter(|_| !run.items.context.cancel().is_cancelled()) {
+    if let Some(obstacle) = database.obstacle(run.dumper.server.facts()).filter(|_| !run.items.context.cancel().is_cancelled()) {
         return ItemReport::failed(Area::Pg, name, format!("dump {}: {obstacle}", printable(name)));
     }
     let began = Instant::now();
@@ -39,7 +39,7 @@ async fn item(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo) -> 
 /// Asked by connecting, since that waits for a DROP that is still at work, while the catalog still lists the database.
 async fn was_dropped(run: &Run<'_>, name: &str, error: &BackupError) -> bool {
     let of_server = matches!(error, BackupError::Dump(_) | BackupError::Server(_)) && !error.is_gone();
-    of_server && run.server.extensions(name).await.is_err_and(|error| error.is_gone())
+    of_server && run.dumper.server.extensions(name).await.is_err_and(|error| error.is_gone())
 }
 
 async fn backed_up(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo) -> Result<ItemReport, BackupError> {
@@ -48,14 +48,14 @@ async fn backed_up(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo
         Begun::Work(work) => work,
     };
     let dump = DatabaseDump {
-        server: &run.server,
-        pg_dump: &run.pg_dump,
-        options: &run.options,
+        dumper: &run.dumper,
         database,
         area: Area::Pg,
         classified: &planned.classified,
         label: SetLabel::from(planned.classified.label.clone()),
+        stamp: Stamp::new(run.items.context.now()),
     };
-    let dumping = dump_database(&run.items.target, &run.items.origin, &dump, &work.meter, &work.cancel);
-    Ok(done(work.watch(dumping).await?))
+    let dumping = dump_database(&run.items.target, &run.items.origin, &dump, (), &work.meter, &work.cancel);
+    let (committed, ()) = work.watch(dumping).await?;
+    Ok(done(committed))
 }

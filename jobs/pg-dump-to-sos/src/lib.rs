@@ -46,14 +46,14 @@ async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), SetupError> {
     let run = Run::open(context, args).await?;
-    let databases = run.server.databases().await?;
+    let databases = run.dumper.server.databases().await?;
     let plan = plan(context, args, &run, &databases).await;
     Ok((run, databases, plan))
 }
 
 async fn plan(context: &Context, args: &Args, run: &Run<'_>, databases: &[DatabaseInfo]) -> DumpPlan {
     let selection = args.backup.selection();
-    let tiers = tiers::find(context, Some(run.server.settings())).await;
+    let tiers = tiers::find(context, Some(run.dumper.server.settings())).await;
     let policy = DumpPolicy {
         selection: &selection,
         exclude: &context.config().dump.exclude,

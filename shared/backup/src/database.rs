@@ -4,16 +4,16 @@ use std::{io::Read, time::Duration};
 
 use chrono::Utc;
 use plana_pg::{
-    archive::{ArchiveReader, ArchiveSummary},
-    client::Installed,
-    dump::{DumpChild, DumpError, DumpOptions, start_dump},
-    server::{DatabaseInfo, Server},
+    archive::{ArchiveReader, ArchiveSummary, ArchiveVisitor},
+    dump::{DumpChild, DumpError, start_dump},
+    server::DatabaseInfo,
 };
-use plana_plan::{Area, SetLabel, classify::Classified, manifest::Manifest};
+use plana_plan::{Area, SetLabel, Stamp, classify::Classified, manifest::Manifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     commit::{Committed, commit},
+    dumper::Dumper,
     error::BackupError,
     payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
     target::{Origin, Target, begin_set},
@@ -21,12 +21,8 @@ use crate::{
 
 /// What is dumped, and how.
 pub struct DatabaseDump<'a> {
-    /// The server.
-    pub server: &'a Server,
-    /// The chosen pg_dump.
-    pub pg_dump: &'a Installed,
-    /// How it is run.
-    pub options: &'a DumpOptions,
+    /// What dumps it.
+    pub dumper: &'a Dumper,
     /// The database.
     pub database: &'a DatabaseInfo,
     /// Where the set goes: `pg`, or `insurance-pg`.
@@ -35,6 +31,8 @@ pub struct DatabaseDump<'a> {
     pub classified: &'a Classified,
     /// The set's label; for insurance with its until.
     pub label: SetLabel,
+    /// The set's stamp: now, or when the operation was begun that it insures.
+    pub stamp: Stamp,
 }
 
 /// zstd at level 3 makes a fifth of an ERP's dump (measured), and a dump is smaller than the
@@ -49,33 +47,34 @@ const READ_BYTES: usize = 1 << 20;
 const WORTH_READING_BYTES: usize = 256 << 10;
 const FILLING: Duration = Duration::from_millis(1);
 
-/// Dumps one database into one committed set, or leaves nothing that counts.
+/// Dumps one database into one committed set, or leaves nothing that counts. The visitor sees all of the dump as it passes.
 ///
 /// # Errors
 /// Whatever failed first; nothing is committed then.
-pub async fn dump_database(
+pub async fn dump_database<V: ArchiveVisitor + Send + 'static>(
     target: &Target,
     origin: &Origin,
     dump: &DatabaseDump<'_>,
+    visitor: V,
     meter: &Meter,
     cancel: &CancellationToken,
-) -> Result<Committed, BackupError> {
-    let database = dump.database;
+) -> Result<(Committed, V), BackupError> {
+    let (database, Dumper { server, pg_dump, options }) = (dump.database, dump.dumper);
     let started_at = Utc::now();
-    let set = begin_set(dump.area, &database.name, dump.label.clone(), started_at)?;
-    let extensions = dump.server.extensions(&database.name).await?;
-    let settings = dump.server.settings().with_database(&database.name);
-    let mut child = start_dump(dump.pg_dump, dump.server.facts().version, &settings, dump.options).await?;
+    let set = begin_set(dump.area, &database.name, dump.label.clone(), dump.stamp)?;
+    let extensions = server.extensions(&database.name).await?;
+    let settings = server.settings().with_database(&database.name);
+    let mut child = start_dump(pg_dump, server.facts().version, &settings, options).await?;
     let hint_bytes = database.size_bytes.unwrap_or(0) / STORED_SHARE;
 
     let process = child.process();
     let stop = move || process.terminate();
     let archive = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dump has no output".to_owned()))?;
-    let produce = move |content: Content<'_>| read_archive(archive, content);
+    let produce = move |content: Content<'_>| read_archive(archive, content, visitor);
     let kind = PayloadKind { suffix: ".dump", format: "postgresql-custom", compression: target.dump_compression };
     let stream = PayloadStream { target, set: &set, kind, hint_bytes, meter, cancel };
     let streamed = stream_payload(stream, stop, produce).await;
-    let (pending, summary) = match streamed {
+    let (pending, (summary, visitor)) = match streamed {
         Ok(streamed) => streamed,
         Err(error) => return Err(explain(error, child).await),
     };
@@ -89,7 +88,7 @@ pub async fn dump_database(
     };
     let payload = pending.complete().await?;
 
-    let facts = database.facts(dump.server.facts(), dump.pg_dump.version, extensions, summary);
+    let facts = database.facts(server.facts(), pg_dump.version, extensions, summary);
     let manifest = Manifest {
         class: Some(dump.classified.class.to_string()),
         tier: dump.classified.tier.clone(),
@@ -97,16 +96,20 @@ pub async fn dump_database(
         encryption: target.encryption(),
         ..Manifest::new(&set, &database.name, origin.made_by(started_at, Utc::now()), payload)
     };
-    commit(&target.store, set, manifest, warnings).await
+    Ok((commit(&target.store, set, manifest, warnings).await?, visitor))
 }
 
 /// Reads the archive to its end while it passes into the payload.
-fn read_archive(mut archive: impl Read, content: Content<'_>) -> Result<ArchiveSummary, BackupError> {
-    let mut reader = ArchiveReader::new();
+fn read_archive<V: ArchiveVisitor>(
+    mut archive: impl Read,
+    content: Content<'_>,
+    visitor: V,
+) -> Result<(ArchiveSummary, V), BackupError> {
+    let mut reader = ArchiveReader::with_visitor(visitor);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = match archive.read(&mut buffer) {
-            Ok(0) => return Ok(reader.finish()?),
+            Ok(0) => return Ok(reader.finish_with_visitor()?),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(BackupError::Read { what: "pg_dump's output".to_owned(), source }),

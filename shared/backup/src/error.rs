@@ -43,6 +43,12 @@ pub enum BackupError {
     /// Nothing moved for too long.
     #[error("finish in time: nothing moved for {}s ({}); look {}", .0.after.as_secs(), .0.key, .0.look)]
     Stalled(Patience),
+    /// Files that the dump names were removed while the file store was taken.
+    #[error(
+        "take every file that the dump names: {0} since, and no row names them any more; nothing was committed of the files; run it again, \
+         with the tenant stopped (--quiesce) if it repeats"
+    )]
+    FilesRemoved(String),
     /// It took too long, although it moved.
     #[error("finish within {}s (filestore.timeout); raise it, or look why the file store is so slow", after.as_secs())]
     Deadline {

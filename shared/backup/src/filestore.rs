@@ -6,7 +6,7 @@ use chrono::Utc;
 use plana_archive::Compression;
 use plana_pg::{attachments, dsn::ConnectionSettings, server::ServerError};
 use plana_plan::{
-    Area, SetLabel,
+    Area, SetLabel, Stamp,
     attachment::{AttachmentName, NamedFiles},
     classify::Classified,
     manifest::{FileStoreFacts, Manifest, PathList},
@@ -63,6 +63,17 @@ pub struct NamingDatabase {
     pub limit: Duration,
 }
 
+/// What names a store's files.
+pub enum Naming<'a> {
+    /// Nobody: whether files are missing is not asked.
+    Unknown,
+    /// The rows of a database, as they are when the work begins. What they name and the store lacks is listed.
+    Database(&'a NamingDatabase),
+    /// A dump that was just made of a database. What it names, the store lacks and the database no longer names was removed
+    /// since: then there is no set, for nobody could restore that dump whole.
+    Dump(&'a NamedFiles, &'a NamingDatabase),
+}
+
 /// What is taken, and how.
 pub struct FileStoreDump<'a> {
     /// The directory.
@@ -75,8 +86,8 @@ pub struct FileStoreDump<'a> {
     pub options: &'a TreeOptions,
     /// How the tarball is compressed.
     pub compression: Compression,
-    /// The database that names its files, where there is one to ask.
-    pub database: Option<&'a NamingDatabase>,
+    /// What names its files.
+    pub naming: Naming<'a>,
     /// About how many bytes will be stored, where that is remembered.
     pub hint_bytes: u64,
     /// How long all of it may take.
@@ -87,6 +98,8 @@ pub struct FileStoreDump<'a> {
     pub classified: &'a Classified,
     /// The set's label; for insurance with its until.
     pub label: SetLabel,
+    /// The set's stamp: now, or when the operation was begun that it insures.
+    pub stamp: Stamp,
 }
 
 /// Takes one file store into one committed set, or leaves nothing that counts. What is wrong with single files stands in
@@ -123,18 +136,19 @@ async fn make(
     cancel: &CancellationToken,
 ) -> Result<Committed, BackupError> {
     let started_at = Utc::now();
-    let set = begin_set(dump.area, dump.name, dump.label.clone(), started_at)?;
+    let set = begin_set(dump.area, dump.name, dump.label.clone(), dump.stamp)?;
     let mut warnings = Vec::new();
     // Before the tree is read: a file is written before the row that names it is committed.
-    let named = match dump.database {
-        Some(database) => match cancel.run_until_cancelled(named(database)).await.ok_or(BackupError::Cancelled)? {
+    let named = match &dump.naming {
+        Naming::Unknown => None,
+        Naming::Dump(named, _) => Some((*named).clone()),
+        Naming::Database(database) => match cancel.run_until_cancelled(named(database)).await.ok_or(BackupError::Cancelled)? {
             Ok(named) => Some(named),
             Err(error) => {
                 warnings.push(format!("whether files are missing was not asked: failed to {error}"));
                 None
             }
         },
-        None => None,
     };
 
     let stop = Stop::default();
@@ -144,9 +158,15 @@ async fn make(
     let kind = PayloadKind { suffix: ".tar", format: "tar", compression: dump.compression };
     let stream = PayloadStream { target, set: &set, kind, hint_bytes: dump.hint_bytes, meter, cancel };
     let (pending, (mut facts, named)) = stream_payload(stream, move || stop.stop(), produce).await?;
-    if let (Some(named), Some(database)) = (&named, dump.database) {
+    if let Some(named) = &named {
         facts.named_by_database = Some(named.len() as u64);
-        facts.missing = missing(named, database, &mut warnings).await;
+        match missing(named, &dump.naming, &mut warnings).await {
+            Ok(missing) => facts.missing = missing,
+            Err(error) => {
+                pending.abandon().await;
+                return Err(error);
+            }
+        }
     }
     let payload = pending.complete().await?;
 
@@ -188,21 +208,29 @@ async fn named(database: &NamingDatabase) -> Result<NamedFiles, ServerError> {
 }
 
 /// The files that were named before the tree was read, were not in it, and are still named.
-async fn missing(named: &NamedFiles, database: &NamingDatabase, warnings: &mut Vec<String>) -> PathList {
-    let mut list = PathList::default();
+async fn missing(named: &NamedFiles, naming: &Naming<'_>, warnings: &mut Vec<String>) -> Result<PathList, BackupError> {
+    let (mut missing, mut removed) = (PathList::default(), PathList::default());
     let lacking: Vec<AttachmentName> = named.lacking().copied().collect();
+    let (Naming::Database(database) | Naming::Dump(_, database)) = naming else { return Ok(missing) };
     if lacking.is_empty() {
-        return list;
+        return Ok(missing);
     }
+    let is_dump = matches!(naming, Naming::Dump(..));
     match attachments::still_named(&database.settings, &lacking, database.connect_timeout, database.limit).await {
-        Ok(still) => still.iter().for_each(|name| list.add(name.to_string().as_bytes(), None)),
+        Ok(still) => {
+            for name in &lacking {
+                let list = if still.contains(name) { &mut missing } else { &mut removed };
+                list.add(name.to_string().as_bytes(), None);
+            }
+        }
+        Err(error) if is_dump => return Err(error.into()),
         Err(error) => {
             warnings.push(format!("whether missing files are still named could not be asked again: failed to {error}"));
             let reason = || Some("whether it is still named could not be asked".to_owned());
-            lacking.iter().for_each(|name| list.add(name.to_string().as_bytes(), reason()));
+            lacking.iter().for_each(|name| missing.add(name.to_string().as_bytes(), reason()));
         }
     }
-    list
+    if is_dump && removed.total > 0 { Err(BackupError::FilesRemoved(summary(&removed, "removed"))) } else { Ok(missing) }
 }
 
 /// What deserves attention; what is not whole is more than that, and said elsewhere.

@@ -3,13 +3,9 @@
 use std::io::Read;
 
 use chrono::Utc;
-use plana_pg::{
-    client::Installed,
-    dump::{DumpOptions, start_globals},
-    server::Server,
-};
+use plana_pg::{client::Installed, dump::start_globals};
 use plana_plan::{
-    Area, Label, SetLabel,
+    Area, Label, SetLabel, Stamp,
     manifest::{GlobalsFacts, Manifest},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     commit::{Committed, commit},
     database::explain,
+    dumper::Dumper,
     error::BackupError,
     payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
     target::{Origin, Target, begin_set},
@@ -24,12 +21,10 @@ use crate::{
 
 /// What is dumped, and how.
 pub struct GlobalsDump<'a> {
-    /// The server.
-    pub server: &'a Server,
+    /// The server, and how its dumps are run.
+    pub dumper: &'a Dumper,
     /// The chosen pg_dumpall.
     pub pg_dumpall: &'a Installed,
-    /// How it is run.
-    pub options: &'a DumpOptions,
     /// The name under which the set is kept.
     pub cluster_name: &'a str,
     /// Why the roles' passwords are left out; `None` puts them in.
@@ -53,10 +48,10 @@ pub async fn dump_globals(
     cancel: &CancellationToken,
 ) -> Result<Committed, BackupError> {
     let started_at = Utc::now();
-    let set = begin_set(Area::Globals, dump.cluster_name, SetLabel::from(dump.label.clone()), started_at)?;
+    let set = begin_set(Area::Globals, dump.cluster_name, SetLabel::from(dump.label.clone()), Stamp::new(started_at))?;
     let role_passwords = dump.passwords_omitted_because.is_none();
-    let mut child =
-        start_globals(dump.pg_dumpall, dump.server.facts().version, dump.server.settings(), role_passwords, dump.options).await?;
+    let Dumper { server, options, .. } = dump.dumper;
+    let mut child = start_globals(dump.pg_dumpall, server.facts().version, server.settings(), role_passwords, options).await?;
 
     let process = child.process();
     let stop = move || process.terminate();
@@ -79,7 +74,7 @@ pub async fn dump_globals(
     let payload = pending.complete().await?;
 
     let globals = GlobalsFacts {
-        server_version: dump.server.facts().version.to_string(),
+        server_version: server.facts().version.to_string(),
         pg_dumpall_version: dump.pg_dumpall.version.to_string(),
         role_passwords,
         role_passwords_omitted_because: dump.passwords_omitted_because.clone(),

@@ -7,6 +7,7 @@
 
 pub mod commit;
 pub mod database;
+pub mod dumper;
 pub mod error;
 pub mod filestore;
 pub mod globals;
@@ -15,13 +16,15 @@ pub mod lock;
 pub mod payload;
 pub mod preflight;
 pub mod setup;
+pub mod sources;
 pub mod target;
 pub mod tiers;
 
 pub use commit::{Committed, commit};
 pub use database::{DatabaseDump, dump_database};
+pub use dumper::Dumper;
 pub use error::BackupError;
-pub use filestore::{FileStoreDump, NamingDatabase, StorePlace, dump_file_store};
+pub use filestore::{FileStoreDump, Naming, NamingDatabase, StorePlace, dump_file_store};
 pub use globals::{GlobalsDump, dump_globals};
 pub use item::{Begun, Items, Work};
 pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};

@@ -123,13 +123,13 @@ impl Origin {
     }
 }
 
-/// A new set, begun now, under keys that nobody has used.
+/// A new set of this stamp, under keys that nobody has used.
 ///
 /// # Errors
 /// When the system gives no random number.
-pub fn begin_set(area: Area, name: &str, label: impl Into<SetLabel>, now: DateTime<Utc>) -> Result<SetKey, BackupError> {
+pub fn begin_set(area: Area, name: &str, label: impl Into<SetLabel>, stamp: Stamp) -> Result<SetKey, BackupError> {
     let id = getrandom::u32().map_err(|error| BackupError::Random(error.to_string()))?;
-    Ok(SetKey::new(area, name, Stamp::new(now), label, SetNonce(id)))
+    Ok(SetKey::new(area, name, stamp, label, SetNonce(id)))
 }
 
 #[cfg(test)]

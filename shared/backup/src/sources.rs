@@ -1,5 +1,7 @@
 //! Where file stores are, and which there are.
 
+mod memory;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -8,15 +10,17 @@ use std::{
     time::Duration,
 };
 
-use plana_backup::StorePlace;
-use plana_config::schema::FilestoreSource;
-use plana_harness::{Context, Failure};
+use plana_config::{Config, schema::FilestoreSource};
+use plana_harness::{Context, Exit, Failure};
+use plana_pg::server::Server;
 use plana_plan::{
     filestore::{StoreCandidate, looks_unmounted},
     name::printable,
 };
+use plana_tree::TreeOptions;
 
-use crate::{Args, memory::Memory, worse};
+pub use self::memory::{Memory, Store};
+use crate::filestore::{NamingDatabase, StorePlace};
 
 /// A source and where it is.
 #[derive(Debug, Clone)]
@@ -31,7 +35,10 @@ pub struct Source {
 
 impl Source {
     /// Those of the command line, or else those of the configuration.
-    pub fn all(context: &Context, args: &Args) -> Result<Vec<Self>, Failure> {
+    ///
+    /// # Errors
+    /// When there are none, or one does not say where it is.
+    pub fn all(context: &Context, roots: &[PathBuf], directories: &[PathBuf]) -> Result<Vec<Self>, Failure> {
         let of_root = |path: &PathBuf| Source {
             key: "--root".to_owned(),
             config: FilestoreSource { root: Some(path.clone()), ..FilestoreSource::default() },
@@ -42,7 +49,7 @@ impl Source {
             let config = FilestoreSource { path: Some(path.clone()), name, ..FilestoreSource::default() };
             Source { key: "--directory".to_owned(), config, path: path.clone() }
         };
-        let mut sources: Vec<Source> = args.root.iter().map(of_root).chain(args.directory.iter().map(of_directory)).collect();
+        let mut sources: Vec<Source> = roots.iter().map(of_root).chain(directories.iter().map(of_directory)).collect();
         if sources.is_empty() {
             for (key, config) in &context.config().filestore.sources {
                 let named = config.path_env.as_deref().and_then(|name| context.env().get(name)).filter(|path| !path.is_empty());
@@ -63,6 +70,18 @@ impl Source {
     /// Under what name the single directory is kept.
     fn single_name(&self) -> String {
         self.config.name.clone().unwrap_or_else(|| self.key.clone())
+    }
+
+    /// How its trees are read.
+    pub fn tree_options(&self, config: &Config) -> TreeOptions {
+        TreeOptions {
+            layout: self.config.layout(),
+            growing: self.config.growing,
+            special: self.config.special,
+            exclude: self.config.exclude.clone(),
+            workers: config.filestore.workers as usize,
+            memory_bytes: config.filestore.memory.0,
+        }
     }
 
     /// Whether a sub-directory of the root is a tenant's. Names with a dot in front are those of file systems and people.
@@ -101,6 +120,18 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The tenant's database, where files are to be looked for.
+    pub fn naming_database(&self, config: &Config, server: Option<&Server>) -> Option<NamingDatabase> {
+        let server = server.filter(|_| self.source.config.asks_database())?;
+        Some(NamingDatabase {
+            settings: server.settings().with_database(&self.tenant),
+            connect_timeout: config.postgres.connect_timeout.0,
+            limit: config.filestore.stall_timeout.0,
+        })
+    }
+}
+
 /// What there is.
 #[derive(Debug, Default)]
 pub struct Discovered {
@@ -110,6 +141,13 @@ pub struct Discovered {
     pub unnamed: Vec<String>,
     /// Why a source was not taken.
     pub failure: Option<Failure>,
+}
+
+impl Discovered {
+    /// What may be taken.
+    pub fn candidates(&self, memory: &Memory) -> Vec<StoreCandidate> {
+        self.stores.values().flatten().map(|found| found.candidate(memory)).collect()
+    }
 }
 
 /// How long a mount may take to say what is in a directory.
@@ -161,6 +199,20 @@ fn judge(source: &Source, held: io::Result<u64>, memory: &Memory, accept_empty: 
         Err(_) if accept_empty => Ok(0),
         Err(error) => Err(Failure::bad_config(format!("list {path} ({key}): {error}; mount it, or correct filestore.sources"))),
         Ok(held) => Ok(held),
+    }
+}
+
+/// The worse of two reasons why a source was not taken: a guard rail that held, then the configuration, then the rest.
+fn worse(one: Option<Failure>, other: Failure) -> Failure {
+    let rank = |failure: &Failure| match failure.exit {
+        Exit::Refused => 2,
+        Exit::BadConfig => 1,
+        _ => 0,
+    };
+    match one {
+        Some(one) if rank(&one) >= rank(&other) => Failure::new(one.exit, format!("{}; failed to {}", one.message, other.message)),
+        Some(one) => Failure::new(other.exit, format!("{}; failed to {}", other.message, one.message)),
+        None => other,
     }
 }
 

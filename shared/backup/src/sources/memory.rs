@@ -11,7 +11,8 @@ use plana_plan::{Stamp, filestore::Remembered, name::path_text};
 use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::JOB;
+/// Under which name it is remembered: that of the job that takes every file store.
+const REMEMBERED_AS: &str = "filestore-tarball";
 
 /// What is remembered of a file store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub struct Memory {
 impl Memory {
     /// What earlier runs left.
     pub fn read(state: &State) -> Self {
-        Memory { before: state.read(JOB).unwrap_or_default(), now: Mutex::default() }
+        Memory { before: state.read(REMEMBERED_AS).unwrap_or_default(), now: Mutex::default() }
     }
 
     /// What a source held.
@@ -73,10 +74,10 @@ impl Memory {
     /// Puts what is new beside what other runs have put there meanwhile.
     pub fn keep(&self, state: &State) {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut document: Document = state.read(JOB).unwrap_or_default();
+        let mut document: Document = state.read(REMEMBERED_AS).unwrap_or_default();
         document.sources.extend(now.sources);
         document.stores.extend(now.stores);
-        state.write(JOB, &document);
+        state.write(REMEMBERED_AS, &document);
     }
 }
 
