@@ -1,18 +1,16 @@
 //! What all items of a run share: the store, the locks, and the server where there is one.
 
-use plana_archive::{Compression, Gzip, Zstandard};
+use plana_archive::Compression;
 use plana_backup::{
     ItemLocks, Items, SetupError, Target,
+    filestore::{self, tarball_compression},
     lock::ServerLocks,
     preflight::try_store,
     setup,
     sources::Memory,
-    target::{Patience, compression_workers, cpus},
 };
-use plana_config::{Config, schema::TarballCompression};
 use plana_harness::Context;
 use plana_pg::server::Server;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{Args, JOB};
 
@@ -29,7 +27,7 @@ impl<'a> Run<'a> {
     /// Opens the store and the locks, without which no item could succeed, and the server, without which they can.
     pub async fn open(context: &'a Context, args: &Args) -> Result<Self, SetupError> {
         let config = context.config();
-        raise_open_files();
+        filestore::raise_open_files();
         let recipients = setup::recipients(&config.encryption)?;
         let store = setup::open_store(config, context.env(), !context.dry_run()).await?;
         try_store(context, &store).await?;
@@ -48,13 +46,9 @@ impl<'a> Run<'a> {
             None => Box::new(setup::file_locks(context.state().dir(), context.dry_run())?),
         };
         let mut target = Target::new(store, recipients, &config.upload, &config.dump, config.filestore.jobs);
-        target.patience = Patience {
-            after: config.filestore.stall_timeout.0,
-            key: "filestore.stall_timeout",
-            look: "whether the file system answers (an NFS mount may hang), and at the connection to the store",
-        };
+        target.patience = filestore::patience(config);
         let items = Items::new(context, &args.backup, target, locks);
-        let compression = compression(config, config.filestore.jobs);
+        let compression = tarball_compression(config, config.filestore.jobs);
         Ok(Run { items, server, compression, memory: Memory::read(context.state()) })
     }
 
@@ -62,18 +56,8 @@ impl<'a> Run<'a> {
     pub fn for_items(mut self, items: usize) -> Self {
         let config = self.items.context.config();
         let at_once = u32::try_from(items).unwrap_or(u32::MAX).clamp(1, config.filestore.jobs);
-        self.compression = compression(config, at_once);
+        self.compression = tarball_compression(config, at_once);
         self
-    }
-}
-
-/// Directories are held open while their files are read ahead: as many files as may be open, not only as many as old programs
-/// can bear.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!("the limit of open files stays: {error}");
     }
 }
 
@@ -84,14 +68,4 @@ pub async fn server(context: &Context) -> Result<Option<Server>, SetupError> {
         return Ok(None);
     }
     setup::connect(config, &setup::connection(config, context.env(), JOB, None)?).await.map(Some)
-}
-
-/// How tarballs are compressed, for `jobs` at the same time.
-fn compression(config: &Config, jobs: u32) -> Compression {
-    let workers = compression_workers(cpus(), jobs);
-    let level = config.filestore.compression_level;
-    match config.filestore.compression {
-        TarballCompression::Gzip => Compression::Gzip(Gzip { level: level.unwrap_or(6), workers }),
-        TarballCompression::Zstd => Compression::Zstd(Zstandard { level: level.unwrap_or(3), workers }),
-    }
 }

@@ -100,11 +100,7 @@ pub async fn dump_database<V: ArchiveVisitor + Send + 'static>(
 }
 
 /// Reads the archive to its end while it passes into the payload.
-fn read_archive<V: ArchiveVisitor>(
-    mut archive: impl Read,
-    content: Content<'_>,
-    visitor: V,
-) -> Result<(ArchiveSummary, V), BackupError> {
+fn read_archive<V: ArchiveVisitor>(mut archive: impl Read, content: Content<'_>, visitor: V) -> Result<(ArchiveSummary, V), BackupError> {
     let mut reader = ArchiveReader::with_visitor(visitor);
     let mut buffer = vec![0; READ_BYTES];
     loop {

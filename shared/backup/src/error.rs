@@ -49,6 +49,9 @@ pub enum BackupError {
          with the tenant stopped (--quiesce) if it repeats"
     )]
     FilesRemoved(String),
+    /// The dump could not be compared with the files.
+    #[error("compare the files with what the dump names: {0}; the dump is committed, and the files were not taken")]
+    NotCompared(String),
     /// It took too long, although it moved.
     #[error("finish within {}s (filestore.timeout); raise it, or look why the file store is so slow", after.as_secs())]
     Deadline {

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use plana_archive::Compression;
+use plana_archive::{Compression, Gzip, Zstandard};
+use plana_config::{Config, schema::TarballCompression};
 use plana_pg::{attachments, dsn::ConnectionSettings, server::ServerError};
 use plana_plan::{
     Area, SetLabel, Stamp,
@@ -12,13 +13,14 @@ use plana_plan::{
     manifest::{FileStoreFacts, Manifest, PathList},
 };
 use plana_tree::{Place, Stop, TreeError, TreeOptions, archive};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     commit::{Committed, commit},
     error::BackupError,
     payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
-    target::{Origin, Target, begin_set},
+    target::{Origin, Patience, Target, begin_set, compression_workers, cpus},
 };
 
 /// A directory to take.
@@ -100,6 +102,35 @@ pub struct FileStoreDump<'a> {
     pub label: SetLabel,
     /// The set's stamp: now, or when the operation was begun that it insures.
     pub stamp: Stamp,
+}
+
+/// How tarballs are compressed, for `jobs` at the same time.
+pub fn tarball_compression(config: &Config, jobs: u32) -> Compression {
+    let workers = compression_workers(cpus(), jobs);
+    let level = config.filestore.compression_level;
+    match config.filestore.compression {
+        TarballCompression::Gzip => Compression::Gzip(Gzip { level: level.unwrap_or(6), workers }),
+        TarballCompression::Zstd => Compression::Zstd(Zstandard { level: level.unwrap_or(3), workers }),
+    }
+}
+
+/// How long a file store may stand still.
+pub fn patience(config: &Config) -> Patience {
+    Patience {
+        after: config.filestore.stall_timeout.0,
+        key: "filestore.stall_timeout",
+        look: "whether the file system answers (an NFS mount may hang), and at the connection to the store",
+    }
+}
+
+/// Directories are held open while their files are read ahead: as many files as may be open, not only as many as old programs
+/// can bear.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays: {error}");
+    }
 }
 
 /// Takes one file store into one committed set, or leaves nothing that counts. What is wrong with single files stands in

@@ -1,10 +1,17 @@
 //! What every backup job asks before its items, and tells when it is asked by `check`.
 
+mod server;
+mod sources;
+
 use plana_harness::{CheckLine, Context, Exit, Failure, ItemReport};
 use plana_pg::{dsn::ConnectionSettings, tiers};
 use plana_plan::{Area, name::printable, select::Selection};
 use plana_storage::{DynStore, Switch};
 
+pub use self::{
+    server::{check_clients, check_role},
+    sources::{check_failure, check_source},
+};
 use crate::setup::{self, SetupError};
 
 /// What ended the run, as the harness tells it.

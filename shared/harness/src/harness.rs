@@ -35,6 +35,7 @@ pub struct Harness {
     overrides: Vec<Override>,
     scope: Scope,
     resumable: bool,
+    to_stderr: bool,
     env: Environment,
     host: String,
     label: RunLabel,
@@ -51,6 +52,7 @@ impl Harness {
             overrides: Vec::new(),
             scope: Scope::default(),
             resumable: false,
+            to_stderr: false,
             env: std::env::vars_os().collect(),
             host: host_name(),
             label: RunLabel::default(),
@@ -70,6 +72,13 @@ impl Harness {
     #[must_use]
     pub fn by_hand(mut self) -> Self {
         self.scope.by_hand = true;
+        self
+    }
+
+    /// The result goes to stderr: stdout belongs to a command that this process starts.
+    #[must_use]
+    pub fn result_on_stderr(mut self) -> Self {
+        self.to_stderr = true;
         self
     }
 

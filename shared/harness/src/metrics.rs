@@ -200,6 +200,7 @@ mod tests {
             error: None,
             warnings: Vec::new(),
             items,
+            extra: None,
         }
     }
 

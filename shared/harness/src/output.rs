@@ -1,6 +1,9 @@
 //! The result, on stdout. Nothing else is ever written there.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
 
 use crate::{
     answer::{self, Answer},
@@ -12,16 +15,20 @@ use crate::{
     report::{Report, render_json, render_text},
 };
 
-/// Writes the report.
+/// Writes the report; to stderr where stdout belongs to somebody else.
 ///
 /// # Errors
-/// When stdout does not take it: whoever reads it must not take silence for success.
-pub(crate) fn report(report: &Report, format: OutputFormat) -> Result<(), Failure> {
-    let terminal = io::stdout().is_terminal();
-    match format {
-        OutputFormat::Text => write(&render_text(report, look())),
-        OutputFormat::Json => write(&render_json(report, terminal).map_err(cannot)?),
-    }
+/// When it is not taken: whoever reads it must not take silence for success.
+pub(crate) fn report(report: &Report, format: OutputFormat, to_stderr: bool) -> Result<(), Failure> {
+    if to_stderr { report_to(io::stderr(), "stderr", report, format) } else { report_to(io::stdout(), "stdout", report, format) }
+}
+
+fn report_to(out: impl Write + IsTerminal + AsFd, place: &str, report: &Report, format: OutputFormat) -> Result<(), Failure> {
+    let text = match format {
+        OutputFormat::Text => render_text(report, look(&out)),
+        OutputFormat::Json => render_json(report, out.is_terminal()).map_err(|error| cannot(place, error))?,
+    };
+    write(out, place, &text)
 }
 
 /// Writes a preflight's lines.
@@ -29,11 +36,12 @@ pub(crate) fn report(report: &Report, format: OutputFormat) -> Result<(), Failur
 /// # Errors
 /// As [`report`].
 pub(crate) fn checks(job: &str, run_id: &str, lines: &[CheckLine], format: OutputFormat) -> Result<(), Failure> {
-    let terminal = io::stdout().is_terminal();
-    match format {
-        OutputFormat::Text => write(&check::render_text(lines, look())),
-        OutputFormat::Json => write(&check::render_json(job, run_id, lines, terminal).map_err(cannot)?),
-    }
+    let out = io::stdout();
+    let text = match format {
+        OutputFormat::Text => check::render_text(lines, look(&out)),
+        OutputFormat::Json => check::render_json(job, run_id, lines, out.is_terminal()).map_err(|error| cannot("stdout", error))?,
+    };
+    write(out, "stdout", &text)
 }
 
 /// Writes an answer.
@@ -41,29 +49,30 @@ pub(crate) fn checks(job: &str, run_id: &str, lines: &[CheckLine], format: Outpu
 /// # Errors
 /// As [`report`].
 pub(crate) fn answer(job: &str, run_id: &str, answer: &Answer, format: OutputFormat) -> Result<(), Failure> {
-    let terminal = io::stdout().is_terminal();
-    match format {
-        OutputFormat::Text => write(&answer::render_text(answer, look())),
-        OutputFormat::Json => write(&answer::render_json(job, run_id, answer, terminal).map_err(cannot)?),
-    }
+    let out = io::stdout();
+    let text = match format {
+        OutputFormat::Text => answer::render_text(answer, look(&out)),
+        OutputFormat::Json => answer::render_json(job, run_id, answer, out.is_terminal()).map_err(|error| cannot("stdout", error))?,
+    };
+    write(out, "stdout", &text)
 }
 
-fn look() -> Look {
-    if !io::stdout().is_terminal() {
+fn look(out: &(impl IsTerminal + AsFd)) -> Look {
+    if !out.is_terminal() {
         return Look::default();
     }
-    let width = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|columns| *columns > 0);
+    let width = rustix::termios::tcgetwinsize(out).ok().map(|size| size.ws_col).filter(|columns| *columns > 0);
     Look { colour: colour_is_welcome(), width }
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+fn write(mut out: impl Write, place: &str, text: &str) -> Result<(), Failure> {
     if text.is_empty() {
         return Ok(());
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()).map_err(cannot)
+    // At once, so that nothing of another thread comes between.
+    out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()).map_err(|error| cannot(place, error))
 }
 
-fn cannot(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(format!("write the result to stdout: {error}"))
+fn cannot(place: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("write the result to {place}: {error}"))
 }

@@ -290,6 +290,19 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// What became of each item, by area and name.
     pub items: Vec<ItemReport>,
+    /// What the job's result holds besides.
+    pub extra: Option<Extra>,
+}
+
+/// What a job's result holds besides its items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extra {
+    /// Its key in the JSON object, none of the contract's own.
+    pub key: &'static str,
+    /// Its value there.
+    pub json: Value,
+    /// The same for people.
+    pub text: String,
 }
 
 impl Report {

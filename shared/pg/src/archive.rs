@@ -10,6 +10,7 @@
 //! 1.14 (PostgreSQL 12 to 15), 1.15 (16) and 1.16 (17 and 18). No I/O happens here, memory is
 //! bounded by [`Limits`], and no input makes it panic.
 
+mod attachments;
 mod error;
 mod header;
 mod reader;
@@ -18,6 +19,7 @@ mod toc;
 mod visitor;
 mod wire;
 
+pub use attachments::DumpedAttachments;
 pub use error::ArchiveError;
 pub use header::{ArchiveHeader, ArchiveVersion};
 pub use reader::{ArchiveReader, ArchiveSummary};

@@ -102,6 +102,20 @@ impl Server {
         Ok(found.map_err(|e| ServerError::from_query("list the extensions", &settings, e))?.into_iter().collect())
     }
 
+    /// Rows that were ever inserted, updated or deleted in a database, by the server's own statistics. Sessions tell theirs up to
+    /// a second late, busy ones at the end of a transaction.
+    ///
+    /// # Errors
+    /// When the server does not answer, or has no such database.
+    pub async fn rows_written(&self, database: &str) -> Result<u64, ServerError> {
+        let mut connection = self.session().await?;
+        let query = "SELECT tup_inserted + tup_updated + tup_deleted FROM pg_catalog.pg_stat_database WHERE datname = $1";
+        let written = sqlx::query_scalar::<_, i64>(query).bind(database).fetch_one(&mut connection).await;
+        close(connection).await;
+        let written = written.map_err(|e| ServerError::from_query("count the rows that were written", &self.settings, e))?;
+        Ok(written.unsigned_abs())
+    }
+
     async fn session(&self) -> Result<PgConnection, ServerError> {
         let (mut connection, _) = connect(&self.settings, self.timeout).await?;
         // The sizes of a thousand databases take longer than what a role's own limit is meant for.

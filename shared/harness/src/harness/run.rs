@@ -182,12 +182,13 @@ impl Harness {
             error: fatal.map(|failure| failure.message),
             warnings: recorded.warnings,
             items: recorded.items,
+            extra: recorded.extra,
         }
     }
 
     /// Shows the result; where stdout does not take it, the run did not do all of its work.
     fn show(&self, report: &mut Report) {
-        if let Err(failure) = output::report(report, self.common.output) {
+        if let Err(failure) = output::report(report, self.common.output, self.to_stderr) {
             tracing::error!("{}", sentence(&failure.message));
             if report.exit == Exit::Done {
                 report.exit = failure.exit;

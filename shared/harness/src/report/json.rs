@@ -44,6 +44,9 @@ impl Serialize for Report {
         map.serialize_entry("warnings", &self.warnings)?;
         map.serialize_entry("totals", &totals)?;
         map.serialize_entry("items", &self.items)?;
+        if let Some(extra) = &self.extra {
+            map.serialize_entry(extra.key, &extra.json)?;
+        }
         map.end()
     }
 }

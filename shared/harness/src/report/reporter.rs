@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plana_plan::{name::printable, select::Selection};
 
-use super::{ItemReport, Outcome};
+use super::{Extra, ItemReport, Outcome};
 use crate::{
     events::{Events, item_committed, item_failed},
     failure::sentence,
@@ -24,6 +24,7 @@ pub(crate) struct Recorded {
     pub items: Vec<ItemReport>,
     pub warnings: Vec<String>,
     pub saw_all_names: bool,
+    pub extra: Option<Extra>,
 }
 
 impl Reporter {
@@ -56,6 +57,11 @@ impl Reporter {
         let warning = warning.into();
         tracing::warn!("{warning}");
         self.lock().warnings.push(warning);
+    }
+
+    /// Puts what the job's result holds besides its items; the last one counts.
+    pub fn extra(&self, extra: Extra) {
+        self.lock().extra = Some(extra);
     }
 
     /// Says that every name that there is was looked at, up to the selection: after a run over all of

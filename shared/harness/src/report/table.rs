@@ -23,6 +23,7 @@ pub(crate) fn render(report: &Report, look: Look) -> String {
     }
     blocks.extend(problems(report));
     blocks.push(summary(report));
+    blocks.extend(report.extra.iter().map(|extra| extra.text.clone()));
     blocks.join("\n\n")
 }
 
