@@ -79,23 +79,31 @@ pub struct Args {
     pub root: Vec<PathBuf>,
 
     /// Go on where a tenant has no file store
-    #[arg(long)]
+    #[arg(long, help_heading = "What is insured")]
     pub no_filestore: bool,
 
     /// Fail where files were missing or damaged already before
-    #[arg(long)]
+    #[arg(long, help_heading = "What is insured")]
     pub strict: bool,
 
+    /// Read the snapshot back and restore its dump for a trial before it counts; needs a key that may read
+    #[arg(long, help_heading = "What is insured")]
+    pub prove: bool,
+
+    /// The server for that trial, without a password [default: restore.scratch_dsn; else a throwaway one on this host]
+    #[arg(long, value_name = "DSN", requires = "prove", help_heading = "What is insured")]
+    pub scratch_dsn: Option<String>,
+
     /// Run this command before the snapshot, such as one that stops the tenant; if it fails, nothing else begins
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Before and after")]
     pub quiesce: Option<String>,
 
     /// Run this command at the very end, whatever became of the rest, once --quiesce was begun
-    #[arg(long, value_name = "COMMAND", requires = "quiesce")]
+    #[arg(long, value_name = "COMMAND", requires = "quiesce", help_heading = "Before and after")]
     pub resume: Option<String>,
 
     /// Write the receipt into this file too, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Before and after")]
     pub receipt: Option<PathBuf>,
 
     /// What to do instead of taking a snapshot.

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod gate;
 mod journal;
+mod prove;
 mod receipt;
 mod run;
 mod shell;
@@ -22,7 +23,7 @@ use plana_plan::{
     receipt::{RECEIPT_SCHEMA, Receipt},
 };
 
-use crate::{run::Run, wanted::Wanted};
+use crate::{prove::Prover, run::Run, wanted::Wanted};
 
 /// Takes the snapshots, one name after the other, and writes the receipt where all of them stand.
 ///
@@ -41,10 +42,11 @@ pub async fn execute(context: Context, args: Args, journal: Journal) -> Result<(
     let prepared = async {
         let run = Run::open(&context, &args, stamp, label).await?;
         let wanted = Wanted::find(&run, &args).await?;
-        Ok::<_, Failure>((run, wanted))
+        let prover = if args.prove && !context.dry_run() { Some(Prover::find(&context, &args).await?) } else { None };
+        Ok::<_, Failure>((run, wanted, prover))
     };
     let Some(prepared) = context.cancel().run_until_cancelled(prepared).await else { return Ok(()) };
-    let (run, wanted) = prepared?;
+    let (run, wanted, prover) = prepared?;
     context.progress().expect("snapshots", wanted.len() as u64);
     if let Some(command) = args.quiesce.as_deref().filter(|_| !context.dry_run()) {
         journal.quiesced();
@@ -56,6 +58,9 @@ pub async fn execute(context: Context, args: Args, journal: Journal) -> Result<(
     }
     if snapshots.len() < wanted.len() || context.dry_run() {
         return Ok(());
+    }
+    if let Some(prover) = prover {
+        prover.prove(&run, &mut snapshots).await?;
     }
     let receipt = Receipt {
         schema: RECEIPT_SCHEMA,

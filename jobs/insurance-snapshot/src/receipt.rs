@@ -51,8 +51,9 @@ fn text(receipt: &Receipt) -> String {
 
 fn snapshot(snapshot: &Snapshot) -> String {
     let reused = if snapshot.reused { ", made before and used again" } else { "" };
+    let proven = if snapshot.proven_by_restore { ", restored for a trial" } else { "" };
     let until = snapshot.kept_until.instant().format("%Y-%m-%d %H:%M");
-    let mut lines = vec![format!("{}: kept until {until} UTC{reused}", printable(&snapshot.name))];
+    let mut lines = vec![format!("{}: kept until {until} UTC{reused}{proven}", printable(&snapshot.name))];
     lines.extend(snapshot.sets.iter().map(|set| format!("  {}\n      {}", set.set, contents(set))));
     lines.push(format!("  Back again by:\n      {}", snapshot.restore));
     lines.join("\n")

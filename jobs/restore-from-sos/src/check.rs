@@ -3,15 +3,12 @@
 use std::{path::PathBuf, time::Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::{Area, SetKey, name::printable};
 use plana_restore::{ReadMeter, RestoreError, Wanted, check_set, groups, open_set};
 
-use crate::{
-    args::CheckArgs,
-    error::{Refusal, failure},
-    source::Source,
-};
+use crate::args::CheckArgs;
 
 /// Reads each set back and compares everything with its manifest.
 ///

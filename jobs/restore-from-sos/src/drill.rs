@@ -1,30 +1,23 @@
 //! `drill`: backups restored for nothing but the proof.
 
 mod files;
-mod place;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use plana_drill::{Means, Place, Refusal, Source, failure, prove_database};
 use plana_harness::{Context, Event, Failure, ItemReport, Outcome};
-use plana_pg::restore::RestoreOptions;
 use plana_plan::{
     Area, SetKey,
     drill::{Proven, least_recently_proven},
     inventory::StoredSet,
     pgclient::PgVersion,
 };
-use plana_restore::{DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, Wanted, groups, open_set, restore_database};
+use plana_restore::{OpenSet, RestoreError, Restored, Wanted, groups, open_set};
 use serde_json::json;
 
-use crate::{
-    args::DrillArgs,
-    error::{Refusal, failure},
-    source::Source,
-};
+use crate::args::DrillArgs;
 pub use files::drill_files;
-pub use place::servers;
-use place::{Means, Place};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -44,7 +37,7 @@ struct Drill<'a> {
 /// # Errors
 /// What ended the whole run; a backup that does not restore is an item of the report instead.
 pub async fn drill(context: Context, args: DrillArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
-    let means = Means::find(&context, &args).await?;
+    let means = Means::find(&context, args.scratch_dsn.as_deref()).await?;
     let source = Source::open(&context, identity).await?;
     let proven = Mutex::new(context.state().read(PROVEN).unwrap_or_default());
     let drill = Drill { context: &context, source, proven };
@@ -61,7 +54,7 @@ pub async fn drill(context: Context, args: DrillArgs, identity: Option<PathBuf>)
         return Ok(());
     }
     let newest_server = if matches!(means, Means::Own(_)) { newest_server(&drill, &sets).await } else { None };
-    let place = Place::open(&context, means, &args, newest_server).await.map_err(failure)?;
+    let place = Place::open(&context, means, args.as_superuser, newest_server).await.map_err(failure)?;
     stream::iter(sets).for_each_concurrent(args.jobs as usize, |(name, set)| item(&drill, &place, name, set)).await;
     place.close(&context).await;
     Ok(())
@@ -129,38 +122,9 @@ async fn restored(drill: &Drill<'_>, place: &Place, name: &str, key: &SetKey) ->
     if context.cancel().is_cancelled() {
         return Err(RestoreError::Cancelled);
     }
-    let config = context.config();
     let set = open_set(&source.store, key).await?;
-    let payload = &set.manifest.payload;
-    let meter = ReadMeter::default();
-    let _bar = context.progress().watch(name, Some(payload.stored_bytes), meter.stored_bytes.clone());
-    let _room = place.room(set.manifest.database.as_ref(), payload.content_bytes)?;
-    // The scratch server knows neither owners nor tablespaces: what is proven is the data and that it restores.
-    let options = RestoreOptions {
-        jobs: config.restore.jobs,
-        no_owner: true,
-        no_privileges: true,
-        session: place.admin.server().child_session(),
-        extra_args: vec!["--no-tablespaces".to_owned()],
-        ..RestoreOptions::default()
-    };
-    let keys: Vec<String> = set.manifest.requires_key.iter().map(|key| key.name.clone()).collect();
     let began = Instant::now();
-    let Restored { rows, tables, warnings, .. } = restore_database(&DatabaseRestore {
-        reading: source.reading(context, &set, &meter),
-        admin: &place.admin,
-        locks: &place.locks,
-        superuser: place.superuser(),
-        pg_restore: &place.pg_restore,
-        options,
-        scratch_prefix: &config.dump.scratch_prefix,
-        spool: config.restore.spool_dir.as_deref(),
-        hook: None,
-        keep_failed: false,
-        keys_at_hand: &keys,
-        purpose: Purpose::Drill,
-    })
-    .await?;
+    let Restored { rows, tables, warnings, .. } = prove_database(context, source, place, &set).await?;
     let now = context.now();
     remember(drill, name, now);
     let data = json!({ "set": key.to_string(), "rows": rows, "tables": tables, "seconds": began.elapsed().as_secs_f64() });

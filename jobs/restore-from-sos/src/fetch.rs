@@ -2,11 +2,10 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use plana_drill::Source;
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::SetKey;
 use plana_restore::{ReadMeter, RestoreError, fetch_set, open_set};
-
-use crate::source::Source;
 
 /// Copies a set's files into a directory.
 ///

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
+use plana_drill::{Refusal, Source, failure, is_early};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::Stamp;
 use plana_restore::{FileStoreRestore, OpenSet, ReadMeter, RestoreError, filestore_facts, lacking_room, stage_filestore};
@@ -9,9 +10,7 @@ use plana_tree::extract::Owner;
 
 use crate::{
     args::{FilesArgs, FilestoreArgs},
-    error::{Refusal, failure, is_early},
     restore::found,
-    source::Source,
 };
 
 /// Restores one file store.

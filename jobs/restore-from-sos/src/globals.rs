@@ -3,16 +3,12 @@
 use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
+use plana_drill::{Refusal, Source, failure, is_early};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::{Area, SetKey, globals::shown, name::printable};
 use plana_restore::{OpenSet, ReadMeter, RestoreError, find_set, make_globals, open_set, read_globals};
 
-use crate::{
-    JOB,
-    args::GlobalsArgs,
-    error::{Refusal, failure, is_early},
-    source::Source,
-};
+use crate::{JOB, args::GlobalsArgs};
 
 /// Makes the roles and tablespaces of a set that a server does not have.
 ///

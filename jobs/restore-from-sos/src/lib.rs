@@ -3,14 +3,12 @@
 mod args;
 mod check;
 mod drill;
-mod error;
 mod fetch;
 mod filestore;
 mod globals;
 mod list;
 mod preflight;
 mod restore;
-mod source;
 mod tenant;
 
 use std::process::ExitCode;

@@ -5,16 +5,14 @@ use std::{cmp::Reverse, sync::Arc};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_backup::setup;
+use plana_drill::{Refusal, failure};
 use plana_harness::{Answer, Column, Context, Failure, OutputFormat, Tone, human};
 use plana_plan::{Area, Label, SetKey, expiry::Windows, inventory::StoredSet, manifest::Manifest};
 use plana_restore::{Group, Wanted, groups, known_gaps, open_set};
 use plana_storage::DynStore;
 use serde_json::{Value, json};
 
-use crate::{
-    args::ListArgs,
-    error::{Refusal, failure},
-};
+use crate::args::ListArgs;
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;

@@ -7,6 +7,7 @@ use plana_backup::{
     preflight::{check_clock, needed_right, needless_rights, problem},
     setup,
 };
+use plana_drill::{Refusal, failure, identities, servers};
 use plana_harness::{CheckLine, Context, Exit, Failure, human};
 use plana_pg::{
     client::Program,
@@ -19,11 +20,7 @@ use plana_restore::free_bytes;
 use plana_storage::DynStore;
 use rustix::fs::{Access, access};
 
-use crate::{
-    JOB, drill,
-    error::{Refusal, failure},
-    source,
-};
+use crate::JOB;
 
 /// Tests everything that restores and drills need, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -61,7 +58,7 @@ pub async fn preflight(context: Context, identity: Option<std::path::PathBuf>) -
 fn private_keys(context: &Context, identity: Option<std::path::PathBuf>) -> CheckLine {
     let named = identity.or_else(|| context.config().restore.identity_file.clone());
     let is_encrypted = setup::recipients(&context.config().encryption).is_ok_and(|keys| !keys.is_empty());
-    match named.map(|path| (path.display().to_string(), source::identities(path))) {
+    match named.map(|path| (path.display().to_string(), identities(path))) {
         Some((path, Ok(_))) => CheckLine::ok("private key", path),
         Some((_, Err(error))) => CheckLine::bad_config("private key", format!("failed to {error}"), "give the file that age-keygen wrote"),
         None if is_encrypted => {
@@ -190,7 +187,7 @@ async fn drills(context: &Context, backed_up: Option<&str>) -> CheckLine {
             }
         }
         Ok(None) => {
-            let servers = drill::servers(context).await;
+            let servers = servers(context).await;
             let directory = &config.restore.scratch_dir;
             if servers.is_empty() {
                 return CheckLine::warning("drills", "no scratch server is named, and no server program is installed here", none);

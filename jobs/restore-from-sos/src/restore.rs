@@ -3,26 +3,20 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
 use plana_backup::setup;
+use plana_drill::{Refusal, Source, failure, is_early, refuse_superuser, sweep};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_pg::{
     client::{Installed, Program},
     locks::AdvisoryLocks,
     restore::RestoreOptions,
     scratch::Admin,
-    server::Server,
 };
 use plana_plan::{Area, SetKey, moment::Moment, name::printable};
 use plana_restore::{
     DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, occupied, open_set, restore_database,
-    sweep_scratch,
 };
 
-use crate::{
-    JOB,
-    args::RestoreArgs,
-    error::{Refusal, failure, is_early},
-    source::Source,
-};
+use crate::{JOB, args::RestoreArgs};
 
 /// Restores one database.
 ///
@@ -138,27 +132,6 @@ pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set
     let Restored { kept_as, rows, tables, warnings, .. } = restored;
     let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
     Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
-}
-
-/// Drops what killed runs have left on the server, and says so.
-pub async fn sweep(context: &Context, admin: &Admin, locks: &AdvisoryLocks) -> Result<(), RestoreError> {
-    for name in sweep_scratch(admin, locks, &context.config().dump.scratch_prefix, context.now()).await? {
-        context.report().warn(format!("the scratch database `{}`, which a killed run left, was dropped", printable(&name)));
-    }
-    Ok(())
-}
-
-/// A dump holds functions, and some of them run while it is restored.
-pub fn refuse_superuser(server: &Server, meant: bool) -> Result<(), RestoreError> {
-    let facts = server.facts();
-    if !facts.is_superuser || meant {
-        return Ok(());
-    }
-    Err(RestoreError::Refused(format!(
-        "restore as role `{}`: it is a superuser, and functions of the dump that run while it is restored would be one too; use a role with \
-         LOGIN and CREATEDB that is a member of the owners' roles, or give --as-superuser for a dump that you trust",
-        printable(&facts.role)
-    )))
 }
 
 fn tables(texts: &[String]) -> Result<Vec<(String, String)>, RestoreError> {

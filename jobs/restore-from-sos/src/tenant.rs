@@ -5,6 +5,7 @@ mod attachments;
 use std::{path::PathBuf, time::Instant};
 
 use futures::TryStreamExt as _;
+use plana_drill::{Refusal, Source, failure, is_early};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::{
     Area, SetKey, Stamp,
@@ -19,10 +20,8 @@ use attachments::Found;
 
 use crate::{
     args::TenantArgs,
-    error::{Refusal, failure, is_early},
     filestore::{owner, planned, report},
     restore::{attempt, could_begin, found, target},
-    source::Source,
 };
 
 /// Restores a tenant's database and files. The server is asked whether it could take the database, the files are unpacked and proven, the database follows, and both take their

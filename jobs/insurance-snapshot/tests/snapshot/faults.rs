@@ -53,6 +53,11 @@ fn a_store_that_cannot_be_reached_is_no_insurance() {
     let call = |user| tenant.call().envs(bucket.env(user)).store_url(&format!("s3://{}", bucket.name()));
     let dead = call(User::Backup).set("s3.endpoint", "http://127.0.0.1:1").set("s3.retries", "0").args(tenant.touch()).run();
     tenant.expect_never_started(&dead);
+    // A proof needs more than such a key may do, which is said before anything begins.
+    let blind = call(User::Backup).arg("--prove").args(tenant.touch()).run();
+    tenant.expect_never_started(&blind);
+    expect_words(&blind.done.stderr, &["the store's key may not read", "--prove"]);
+    assert!(bucket.keys().unwrap().iter().all(|key| !key.starts_with("insurance")));
     // And one that can, with a key that may put and list and nothing else.
     let done = call(User::Backup).run().expect(0);
     assert_eq!(done.report["items"].as_array().unwrap().len(), 2);
@@ -101,6 +106,18 @@ fn rows_that_are_written_meanwhile_are_told() {
     assert_eq!(written.report["receipt"]["snapshots"][0]["rows_written_meanwhile"], 250);
     let warning = written.report["warnings"][0].as_str().unwrap();
     expect_words(warning, &["250 rows were written", "--quiesce"]);
+}
+
+#[test]
+fn a_snapshot_that_does_not_restore_is_no_insurance() {
+    let tenant = Tenant::new();
+    // It dumps, and restores nowhere: the function that the index needs does not work where there are no rows yet.
+    tenant.sql("CREATE FUNCTION known(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 / count(*)::int FROM public.partner'");
+    tenant.sql("CREATE TABLE late (i int CHECK (public.known(i) >= 0)); INSERT INTO late VALUES (1)");
+    let call = || tenant.call().arg("--receipt").arg(tenant.receipt_path()).args(["--prove"]);
+    let failed = call().args(tenant.touch()).run();
+    tenant.expect_never_started(&failed);
+    expect_words(&failed.done.stderr, &["prove the snapshot of", "it is no insurance"]);
 }
 
 #[test]

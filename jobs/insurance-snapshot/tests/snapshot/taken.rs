@@ -76,6 +76,16 @@ fn a_snapshot_is_used_again_only_while_it_is_young_whole_and_kept_as_long() {
 }
 
 #[test]
+fn a_proof_restores_the_dump_before_it_counts() {
+    let tenant = Tenant::new();
+    let done = tenant.call().arg("--prove").run().expect(0);
+    assert_eq!(done.report["receipt"]["snapshots"][0]["proven_by_restore"], true);
+    expect_words(&done.done.stderr, &["511", "every table has its rows", "every file compared with its name"]);
+    let left = tenant.cluster.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'plana_scratch_%'").unwrap();
+    assert_eq!(left, "0");
+}
+
+#[test]
 fn less_than_a_week_is_refused() {
     let tenant = Tenant::new();
     let refused = tenant.call().arg("--keep=6d").run().expect(20);

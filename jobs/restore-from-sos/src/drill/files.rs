@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Event, Failure, ItemReport, Outcome};
 use plana_plan::{
     Area, SetKey,
@@ -11,12 +12,7 @@ use plana_plan::{
 use plana_restore::{RestoreError, Wanted, groups};
 use serde_json::json;
 
-use crate::{
-    args::DrillArgs,
-    check::checked,
-    error::{Refusal, failure},
-    source::Source,
-};
+use crate::{args::DrillArgs, check::checked};
 
 struct Drill<'a> {
     context: &'a Context,

@@ -12,6 +12,7 @@ use crate::error::{Refusal, failure};
 
 /// What reading a set takes.
 pub struct Source {
+    /// The store.
     pub store: DynStore,
     identities: Identities,
     memory: Memory,
@@ -49,6 +50,9 @@ impl Source {
 }
 
 /// The private keys of a file.
+///
+/// # Errors
+/// When it cannot be read, or holds none.
 pub fn identities(path: PathBuf) -> Result<Identities, RestoreError> {
     let text = std::fs::read_to_string(&path).map_err(|error| RestoreError::Identity { path: path.clone(), reason: error.to_string() })?;
     Identities::parse_file(&text).map_err(|error| RestoreError::identity(path, &error))

@@ -14,16 +14,12 @@ use plana_pg::{
 };
 use plana_plan::{
     manifest::DatabaseFacts,
+    name::printable,
     pgclient::{PgVersion, choose_client},
 };
-use plana_restore::{RestoreError, free_bytes};
+use plana_restore::{RestoreError, free_bytes, sweep_scratch};
 
-use crate::{
-    JOB,
-    args::DrillArgs,
-    error::{Refusal, failure},
-    restore::{refuse_superuser, sweep},
-};
+use crate::error::{Refusal, failure};
 
 /// What is known of the place before anything is begun.
 pub enum Means {
@@ -34,18 +30,18 @@ pub enum Means {
 }
 
 impl Means {
-    /// Chooses: a scratch server where one is named, else a cluster of our own.
+    /// Chooses: a scratch server where one is named (without a password, by a command line), else a cluster of our own.
     ///
     /// # Errors
     /// When there is neither.
-    pub async fn find(context: &Context, args: &DrillArgs) -> Result<Self, Failure> {
+    pub async fn find(context: &Context, shown_dsn: Option<&str>) -> Result<Self, Failure> {
         let (config, env) = (context.config(), context.env());
-        let dsn = match &args.scratch_dsn {
+        let dsn = match shown_dsn {
             Some(dsn) => Some(setup::shown_dsn(dsn).map_err(Refusal::from).map_err(failure)?),
             None => config.scratch_dsn(env)?,
         };
         if let Some(dsn) = dsn {
-            return setup::connection(config, env, JOB, Some(&dsn)).map(Means::Server).map_err(Refusal::from).map_err(failure);
+            return setup::connection(config, env, context.job(), Some(&dsn)).map(Means::Server).map_err(Refusal::from).map_err(failure);
         }
         let servers = servers(context).await;
         if servers.is_empty() {
@@ -67,8 +63,11 @@ pub async fn servers(context: &Context) -> Vec<Installed> {
 
 /// A server on which drills restore.
 pub struct Place {
+    /// Our rights on it.
     pub admin: Admin,
+    /// Locks that show others what is in use.
     pub locks: AdvisoryLocks,
+    /// The program that fits it.
     pub pg_restore: Installed,
     own: Option<Own>,
 }
@@ -81,11 +80,12 @@ struct Own {
 }
 
 impl Place {
-    /// Connects, or makes the cluster: of the dumps' newest major version, where it can be had.
+    /// Connects, or makes the cluster: of the dumps' newest major version, where it can be had. A superuser restores only where
+    /// that is meant.
     ///
     /// # Errors
     /// When the server cannot be used.
-    pub async fn open(context: &Context, means: Means, args: &DrillArgs, newest: Option<PgVersion>) -> Result<Self, Refusal> {
+    pub async fn open(context: &Context, means: Means, as_superuser: bool, newest: Option<PgVersion>) -> Result<Self, Refusal> {
         let config = context.config();
         let (server, own) = match means {
             Means::Server(settings) => (setup::connect(config, &settings).await?, None),
@@ -94,7 +94,7 @@ impl Place {
                 (Server::connect(own.cluster.settings(), config.postgres.connect_timeout.0).await.map_err(RestoreError::from)?, Some(own))
             }
         };
-        refuse_superuser(&server, args.as_superuser)?;
+        refuse_superuser(&server, as_superuser)?;
         let pg_restore = setup::find_client(config, context.env(), Program::PgRestore, &server).await?.client;
         let locks = setup::locks(config, &server).await?;
         let admin = Admin::new(server);
@@ -171,4 +171,31 @@ async fn make(context: &Context, servers: &[Installed], newest: Option<PgVersion
     tracing::info!(directory = %cluster.directory().display(), "PostgreSQL {} restores on a throwaway cluster", postgres.version);
     let superuser = Admin::new(cluster.superuser().clone());
     Ok(Own { cluster, superuser, promised: AtomicU64::new(0) })
+}
+
+/// Drops what killed runs have left on the server, and says so.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn sweep(context: &Context, admin: &Admin, locks: &AdvisoryLocks) -> Result<(), RestoreError> {
+    for name in sweep_scratch(admin, locks, &context.config().dump.scratch_prefix, context.now()).await? {
+        context.report().warn(format!("the scratch database `{}`, which a killed run left, was dropped", printable(&name)));
+    }
+    Ok(())
+}
+
+/// A dump holds functions, and some of them run while it is restored.
+///
+/// # Errors
+/// When the role is a superuser and that is not meant.
+pub fn refuse_superuser(server: &Server, meant: bool) -> Result<(), RestoreError> {
+    let facts = server.facts();
+    if !facts.is_superuser || meant {
+        return Ok(());
+    }
+    Err(RestoreError::Refused(format!(
+        "restore as role `{}`: it is a superuser, and functions of the dump that run while it is restored would be one too; use a role with \
+         LOGIN and CREATEDB that is a member of the owners' roles, or give --as-superuser for a dump that you trust",
+        printable(&facts.role)
+    )))
 }
