@@ -34,7 +34,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say "Building (the first time takes a few minutes)"
-cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package restore-from-sos
+cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package insurance-snapshot --package restore-from-sos
 export PATH=$target:$bin:$PATH
 
 say "Starting a throwaway PostgreSQL and filling it with a small platform"
@@ -122,6 +122,25 @@ psql -Xq -d acme.planapulse.app -c "DELETE FROM mail_message"
 PGUSER=plana_restore run restore-from-sos restore acme.planapulse.app --replace
 same_rows acme_copy
 psql -XAt -c "SELECT datname || CASE WHEN datallowconn THEN '' ELSE ' (nobody may connect)' END FROM pg_database WHERE datname LIKE 'acme%' ORDER BY 1"
+
+say "A schema change under insurance: it begins only once database and files are stored and proven, and it goes wrong"
+bakery=bakery.planapulse.app
+psql -XAt -d "$bakery" -c "$counts" >"$work/bakery.before"
+cp -a "$work/filestore/$bakery" "$work/bakery.files"
+set +e
+run insurance-snapshot --tenant "$bakery" --operation merge-messages --root "$work/filestore" --store "$store" --receipt "$work/receipt.json" \
+  -- psql -Xq -v ON_ERROR_STOP=1 -d "$bakery" -c 'DROP TABLE ir_attachment' -c 'DELETE FROM mail_message' -c 'SELECT 1/0'
+echo "the operation's own exit code: $?"
+set -e
+rm -rf "${work:?}/filestore/$bakery"
+
+say "Back by the receipt's own command"
+restore=$(sed -n 's/^ *"restore": "\(.*\)".*/\1/p' "$work/receipt.json")
+printf '\n%s$ %s%s\n' "$bold" "$restore" "$plain"
+PGUSER=plana_restore bash -c "$restore"
+diff "$work/bakery.before" <(psql -XAt -d "$bakery" -c "$counts") && diff -r "$work/bakery.files" "$work/filestore/$bakery" &&
+  echo "every table has its rows again, and every file is there"
+run restore-from-sos list "$bakery" --area insurance-pg --area insurance-filestore
 
 say "Run it again: whatever has a fresh backup is left alone"
 run pg-dump-to-sos --store "$store" --missing-within 12h --exclude acme_copy

@@ -10,7 +10,13 @@ fn readme() -> String {
 
 #[test]
 fn it_shows_each_jobs_help() {
-    for mut command in [pg_dump_to_sos::Args::command(), filestore_tarball::Args::command(), restore_from_sos::Args::command()] {
+    let jobs = [
+        pg_dump_to_sos::Args::command(),
+        filestore_tarball::Args::command(),
+        insurance_snapshot::Args::command(),
+        restore_from_sos::Args::command(),
+    ];
+    for mut command in jobs {
         command = command.term_width(100);
         let help = command.render_help().to_string();
         let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();

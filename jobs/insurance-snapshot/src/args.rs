@@ -20,8 +20,8 @@ const EXAMPLES: &str = "
   insurance-snapshot --database exo --operation drop-audit-2024 -- psql -d exo -f drop.sql
   insurance-snapshot --tenant acme.planapulse.app --operation try --dry-run
 
-With -- COMMAND the exit code is the command's own; 125 when the snapshot failed and the command never
-started, 126 or 127 when it could not be started";
+With -- COMMAND the exit code is the command's own: 125 when the snapshot failed and the command
+never started, 126 or 127 when it could not be started";
 
 /// Take a proven snapshot before a destructive operation, and let the operation begin only then
 ///
@@ -110,8 +110,8 @@ pub struct Args {
     #[command(subcommand)]
     pub action: Option<Command>,
 
-    /// The operation: begun only once the snapshot is proven
-    #[arg(last = true, value_name = "COMMAND")]
+    /// A command with its arguments: begun only once the snapshot is proven
+    #[arg(last = true, value_name = "COMMAND", help_heading = "The operation")]
     pub command: Vec<OsString>,
 }
 
