@@ -89,13 +89,12 @@ async fn attempt(run: &Run<'_>, args: &Args, wanted: &Wanted) -> Result<Option<S
         let began = Instant::now();
         let of = |error| Half { area: Area::InsuranceFilestore, began, error };
         let committed = taken(run, wanted, named.as_ref(), &work).await.map_err(of)?;
-        let is_whole = committed.manifest.filestore.as_ref().is_some_and(|facts| facts.is_whole());
         let set = InsuredSet::made(&committed.set, &committed.manifest);
         let report = strict(args, &set, reported(committed, wanted, began));
         let is_done = report.outcome == Outcome::Done;
         sets.push(set);
         run.items.context.report().item(report);
-        if !is_whole || !is_done {
+        if !is_done {
             return Ok(None);
         }
     }

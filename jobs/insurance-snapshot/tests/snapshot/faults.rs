@@ -95,6 +95,29 @@ fn what_was_missing_or_damaged_before_does_not_block_unless_it_is_strict() {
 }
 
 #[test]
+fn files_that_were_not_taken_whole_are_no_insurance() {
+    let tenant = Tenant::new();
+    let path = tenant.files_path().join("aa").join("a".repeat(40));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, vec![7; 48 << 20]).unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (until, grows) = (stop.clone(), path.clone());
+    let writer = std::thread::spawn(move || {
+        use std::io::Write as _;
+        let mut file = fs::OpenOptions::new().append(true).open(grows).unwrap();
+        while !until.load(std::sync::atomic::Ordering::Relaxed) {
+            file.write_all(&[7; 512]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    let failed = tenant.call().arg("--receipt").arg(tenant.receipt_path()).args(tenant.touch()).run();
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    tenant.expect_never_started(&failed);
+    expect_words(&failed.done.stderr, &["not archived as they were", &"a".repeat(40)]);
+}
+
+#[test]
 fn rows_that_are_written_meanwhile_are_told() {
     let tenant = Tenant::new();
     let quiet = tenant.call().run().expect(0);
