@@ -122,7 +122,7 @@ fn two_at_once_for_one_tenant_are_told_apart() {
     let first = tenant.call();
     let mut running = first.spawn();
     first.wait_for_pg_dump(&mut running, &tenant.name);
-    let second = tenant.call().args(tenant.touch()).run();
+    let second = tenant.call().arg("--receipt").arg(tenant.receipt_path()).args(tenant.touch()).run();
     tenant.expect_never_started(&second);
     assert!(second.done.stderr.contains("another run"), "{}", second.done.stderr);
     Outcome::wait(running).expect(0);
