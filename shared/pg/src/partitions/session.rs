@@ -163,3 +163,20 @@ pub(super) fn shown(schema: &str, name: &str) -> String {
 pub(super) fn lock_only(schema: &str, name: &str, mode: &str) -> String {
     format!("LOCK TABLE ONLY {} IN {mode} MODE", relation(schema, name))
 }
+
+impl Tables {
+    /// Whether our role may act as that one.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn is_member(&mut self, owner: &str) -> Result<bool, PartitionError> {
+        let doing = "look at the role's memberships";
+        let query = "SELECT COALESCE((SELECT pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles WHERE rolname = $1), false)";
+        self.ask(doing, sqlx::query_scalar(query).bind(owner)).await
+    }
+
+    /// The SQL that lets a role act as the owner.
+    pub fn grant_of(owner: &str, role: &str) -> String {
+        format!("GRANT {} TO {}", identifier(owner), identifier(role))
+    }
+}
