@@ -74,13 +74,13 @@ fn nobody_writes_to_it_between_its_archive_and_its_end() {
         let place = Place::with_events(major);
         let oldest = place.month(5);
         let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *--table*) {0}/pg_dump \"$@\" && sleep 2 ;; *) exec {0}/pg_dump \"$@\" ;; esac\n",
+            "#!/bin/sh\ncase \"$*\" in *--table*) {0}/pg_dump \"$@\" && /bin/sleep 2 ;; *) exec {0}/pg_dump \"$@\" ;; esac\n",
             place.cluster.bin_dir().display()
         );
         let job = place.job(CONFIG).pg_dump_script(place.cluster, &script);
         let mut running = job.spawn();
-        running.wait_until("the archive at work", |_| !place.is_attached(&oldest) && place.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' OR wait_event = 'ClientRead' AND query LIKE 'LOCK TABLE ONLY%SHARE MODE'") != "0").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = '{oldest}'::regclass AND mode = 'ShareLock' AND granted");
+        running.wait_until("the archive at work", |_| place.has(&oldest) && place.sql(&held) != "0").unwrap();
         let refused = place.cluster.psql(&place.name, &format!("SET lock_timeout = '300ms'; DELETE FROM {oldest}"));
         assert!(refused.is_err(), "a row was deleted while its archive was made");
         plana_testkit::job::Outcome::wait(running).expect(0);

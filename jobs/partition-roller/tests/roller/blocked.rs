@@ -1,6 +1,6 @@
 //! Whoever is in the way is named, and nobody queues for long.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use plana_testkit::{job::expect_words, pg::PgMajor};
 
@@ -8,16 +8,19 @@ use crate::{Place, each};
 
 const CONFIG: &str = "[partitions.tables.events]\ntable = \"public.events\"\nretention = \"100d\"\nretired = \"drop\"\n";
 
-/// The longest that one of many short inserts took, until `done` says so.
-fn longest_insert(place: &Place, mut done: impl FnMut() -> bool) -> Duration {
-    let mut writer = place.session("SELECT 1");
-    let mut longest = Duration::ZERO;
+/// Inserts until `done` says so, and tells how many had to wait for a lock longer than the lock timeout and some more. By the
+/// server's own count: a busy machine delays a statement too.
+fn delayed_inserts(place: &Place, mut done: impl FnMut() -> bool) -> (u32, u32) {
+    let mut writer = place.session("SET lock_timeout = '600ms'");
+    let (mut inserted, mut delayed) = (0, 0);
     while !done() {
-        let began = Instant::now();
         writer.run("INSERT INTO events (at) VALUES (now())");
-        longest = longest.max(began.elapsed());
+        match writer.run("\\echo :ERROR").as_str() {
+            "false" => inserted += 1,
+            _ => delayed += 1,
+        }
     }
-    longest
+    (inserted, delayed)
 }
 
 #[test]
@@ -35,11 +38,11 @@ fn a_long_reader_and_a_long_writer_are_named_and_nobody_else_waits() {
             let mut holder = place.session(&format!("BEGIN; {sql}"));
             let pid = holder.run("SELECT pg_backend_pid()");
             let mut running = place.job(CONFIG).spawn();
-            let longest = longest_insert(&place, || !running.is_running().unwrap());
+            let (inserted, delayed) = delayed_inserts(&place, || !running.is_running().unwrap());
             let outcome = plana_testkit::job::Outcome::wait(running).expect(3);
             let error = outcome.item("public.events")["error"].as_str().unwrap();
             expect_words(error, &[&format!("pid {pid}"), "in-the-way", "idle in transaction"]);
-            assert!(longest < Duration::from_millis(600), "{kind}: an insert took {longest:?}");
+            assert!(delayed == 0 && inserted > 10, "{kind}: {delayed} of {inserted} inserts waited");
             assert_eq!(place.partitions("events").len(), if with_default { 7 } else { 9 }, "{kind}");
             holder.run("COMMIT");
             place.run(CONFIG, 0);
@@ -65,18 +68,18 @@ fn whoever_begins_after_the_look_delays_it_by_no_more_than_the_lock_timeout() {
         let job = place.job(CONFIG).set("partitions.lock_attempts", "30");
         let mut running = job.spawn();
         let (sender, receiver) = std::sync::mpsc::channel();
-        let longest = std::thread::scope(|scope| {
+        let (inserted, delayed) = std::thread::scope(|scope| {
             scope.spawn(move || {
                 while receiver.try_recv().is_err() {
                     reader.run("BEGIN; SELECT count(*) FROM events; SELECT pg_sleep(0.3); COMMIT");
                 }
             });
-            let longest = longest_insert(&place, || !running.is_running().unwrap());
+            let counts = delayed_inserts(&place, || !running.is_running().unwrap());
             sender.send(()).unwrap();
-            longest
+            counts
         });
         let outcome = plana_testkit::job::Outcome::wait(running).expect(0);
-        assert!(longest < Duration::from_millis(600), "an insert took {longest:?}");
+        assert!(delayed == 0 && inserted > 10, "{delayed} of {inserted} inserts waited");
         assert!(outcome.item("public.events")["dropped"].as_u64().is_some_and(|count| count >= 1));
     });
 }

@@ -32,7 +32,10 @@ fn a_dry_run_shows_each_step_with_its_locks_and_changes_nothing() {
         let place = Place::with_events(major);
         let before = place.partitions("events");
         let config = format!("{TABLE}retention = \"100d\"\nretired = \"drop\"\n");
-        let done = place.job(&config).args(["--dry-run", "--output", "text"]).run().done.expect_code(0);
+        let file = place.job.home().join("config.toml");
+        std::fs::write(&file, &config).unwrap();
+        let bin = Bin::program(env!("CARGO_BIN_EXE_partition-roller")).envs(place.cluster.env()).env("PGDATABASE", &place.name);
+        let done = bin.arg("--dry-run").arg("--config").arg(&file).run().unwrap().expect_code(0);
         let (next, oldest) = (place.month(-1), place.month(5));
         expect_words(
             &done.stdout,

@@ -89,7 +89,7 @@ impl Place {
     /// The partitions of a table with their bounds, a line each.
     fn partitions(&self, table: &str) -> Vec<String> {
         let lines = self.sql(&format!(
-            "SET TimeZone = 'UTC'; SELECT c.relname || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SELECT c.relname || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
              WHERE i.inhparent = '{table}'::regclass ORDER BY c.relname"
         ));
         lines.lines().map(str::to_owned).collect()
@@ -142,7 +142,7 @@ impl Session {
 
     /// Runs statements to their end and gives the last line that they print.
     fn run(&mut self, sql: &str) -> String {
-        writeln!(self.input, "{sql};\n\\echo ---").unwrap();
+        writeln!(self.input, "{}\n\\echo ---", if sql.starts_with('\\') { sql.to_owned() } else { format!("{sql};") }).unwrap();
         let mut last = String::new();
         loop {
             let mut line = String::new();

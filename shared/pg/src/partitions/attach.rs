@@ -106,9 +106,12 @@ impl Tables {
     async fn try_to_make(&mut self, plan: &Plan<'_>, moved: &InDefault, proven: bool) -> Result<u64, sqlx::Error> {
         let (table, new) = (plan.table, plan.new);
         let mut before = vec!["BEGIN".to_owned(), format!("SET LOCAL ROLE {}", identifier(&plan.traits.owner))];
-        before.extend(ddl::create(table, plan.traits, new));
+        let mut create = ddl::create(table, plan.traits, new).into_iter();
+        before.extend(create.next());
         self.run(before).await?;
-        self.revoke_others(plan).await?;
+        // Before its own grants: revoking a right on a table takes it from the columns as well.
+        self.revoke_defaults(plan).await?;
+        self.run(create.collect()).await?;
         let mut rows = 0;
         if let (Some(default), InDefault::Movable(columns)) = (table.default_partition(), moved) {
             let locks = [
@@ -127,20 +130,16 @@ impl Tables {
     }
 
     /// Default privileges may have given the new table to others than its parent is given to.
-    async fn revoke_others(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
+    async fn revoke_defaults(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
         let child = relation(&plan.table.schema, &plan.new.name);
-        let given = "SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END, a.privilege_type
+        let given = "SELECT DISTINCT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END
                      FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner";
-        let given: Vec<(Option<String>, String)> = sqlx::query_as(given).bind(&child).fetch_all(&mut self.connection).await?;
-        let meant = |grantee: &Option<String>, privilege: &str| {
-            plan.traits.grants.iter().any(|grant| grant.column.is_none() && grant.grantee == *grantee && grant.privilege == privilege)
+        let given: Vec<Option<String>> = sqlx::query_scalar(given).bind(&child).fetch_all(&mut self.connection).await?;
+        let revoke = |grantee: Option<String>| {
+            let grantee = grantee.map_or_else(|| "PUBLIC".to_owned(), |role| identifier(&role));
+            format!("REVOKE ALL ON {child} FROM {grantee}")
         };
-        let others = given.iter().filter(|(grantee, privilege)| !meant(grantee, privilege));
-        let revoke = others.map(|(grantee, privilege)| {
-            let grantee = grantee.as_ref().map_or_else(|| "PUBLIC".to_owned(), |role| identifier(role));
-            format!("REVOKE {privilege} ON {child} FROM {grantee}")
-        });
-        self.run(revoke.collect()).await
+        self.run(given.into_iter().map(revoke).collect()).await
     }
 
     async fn run(&mut self, sql: Vec<String>) -> Result<(), sqlx::Error> {

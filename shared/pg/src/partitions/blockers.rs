@@ -63,6 +63,9 @@ impl From<Row> for Holder {
     }
 }
 
+/// So often a transaction is seen again before it counts as a long one: 2 s with the usual lock_timeout, and nobody waits for us.
+const LOOKS: u32 = 4;
+
 const HOLDERS: &str = "
     SELECT DISTINCT ON (l.virtualtransaction, l.relation) l.pid, l.virtualtransaction, a.usename::text,
            a.application_name, a.state, EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8,
@@ -80,20 +83,24 @@ impl Tables {
         Ok(found.map_err(|error| self.failed("look who holds locks", error))?.into_iter().map(Holder::from).collect())
     }
 
-    /// Who holds a lock on one of these tables for longer than we would wait: seen twice, `lock_timeout` apart, in the same
-    /// transaction. Needs no right to see what others do.
+    /// Who holds a lock on one of these tables and does not let go: seen in the same transaction again and again, for longer
+    /// than one statement of ours would wait. Needs no right to see what others do.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn old_holders(&mut self, tables: &[u32]) -> Result<Vec<Blocker>, PartitionError> {
-        let before = self.holders(tables).await?;
-        if before.is_empty() {
-            return Ok(Vec::new());
+        let mut still = self.holders(tables).await?;
+        for _ in 0..LOOKS {
+            if still.is_empty() {
+                break;
+            }
+            tokio::time::sleep(self.patience.lock_timeout).await;
+            let before = still;
+            let same = |one: &Holder, two: &Holder| one.transaction == two.transaction && one.blocker.relation == two.blocker.relation;
+            still = self.holders(tables).await?;
+            still.retain(|holder| before.iter().any(|other| same(holder, other)));
         }
-        tokio::time::sleep(self.patience.lock_timeout).await;
-        let after = self.holders(tables).await?;
-        let same = |one: &Holder, two: &Holder| one.transaction == two.transaction && one.blocker.relation == two.blocker.relation;
-        Ok(after.into_iter().filter(|holder| before.iter().any(|other| same(holder, other))).map(Blocker::from).collect())
+        Ok(still.into_iter().map(Blocker::from).collect())
     }
 
     /// Ends a step before it asks for a lock that it would not get.

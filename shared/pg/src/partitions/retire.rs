@@ -82,7 +82,7 @@ impl Tables {
         self.detach_plainly(table, owner, partition, &doing, &contended).await
     }
 
-    /// With everybody's lock, for as long as it takes to change the catalog. What it waits for is looked at again each time.
+    /// With everybody's lock, for as long as it takes to change the catalog.
     async fn detach_plainly(
         &mut self,
         table: &Table,
@@ -92,7 +92,6 @@ impl Tables {
         contended: &[u32],
     ) -> Result<(), PartitionError> {
         for attempt in 1.. {
-            self.refuse_blocked(doing, contended).await?;
             match self.try_to_detach(table, owner, partition).await {
                 Ok(true) => break,
                 Ok(false) => return Err(PartitionError::changed(doing, "its name, its bounds or its parent is another")),

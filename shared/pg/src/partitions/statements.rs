@@ -128,7 +128,7 @@ pub(super) fn delete_expired(leaf: &str, table: &Table, deployment: &str) -> Str
     };
     format!(
         "DELETE FROM ONLY {leaf} WHERE ctid = ANY (ARRAY( \
-           SELECT r.ctid FROM ONLY {leaf} r JOIN pg_catalog.unnest($1::text[], $2::text[]) AS d (deployment, cutoff) \
+           SELECT r.ctid FROM ONLY {leaf} r JOIN unnest($1::text[], $2::text[]) AS d (deployment, cutoff) \
              ON r.{deployment}::text = d.deployment \
            WHERE r.ctid >= $3::text::tid AND r.ctid < $4::text::tid AND r.{column} < d.cutoff::{kind} \
            FOR UPDATE OF r SKIP LOCKED))"

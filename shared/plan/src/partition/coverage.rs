@@ -87,7 +87,7 @@ pub fn runway(table: &Table, grid: &Grid, now: DateTime<Utc>) -> Runway {
 pub struct Drift {
     /// How many.
     pub count: usize,
-    /// The newest of them.
+    /// The oldest of them.
     pub example: String,
     /// How far its lower bound is behind the edge of the calendar that is nearest; negative when it is before.
     pub by: TimeDelta,
@@ -108,7 +108,7 @@ pub fn drift(table: &Table, grid: &Grid) -> Option<Drift> {
         let (behind, before) = (at - cell.from, at - cell.to);
         off.push((from, if behind <= -before { behind } else { before }, partition));
     }
-    let (_, by, newest) = off.iter().max_by_key(|(from, ..)| *from)?;
+    let (_, by, oldest) = off.iter().min_by_key(|(from, ..)| *from)?;
     let alike = off.iter().all(|(_, other, _)| other == by);
-    Some(Drift { count: off.len(), example: newest.full_name(), by: *by, alike })
+    Some(Drift { count: off.len(), example: oldest.full_name(), by: *by, alike })
 }
