@@ -5,6 +5,7 @@
 //! because somebody else was faster, is found under the lock and left alone.
 
 mod attach;
+mod back;
 mod blockers;
 mod catalog;
 mod default_rows;
