@@ -161,11 +161,22 @@ fn stall(rounds: usize) -> Result<()> {
             let (longest, round, count) = longest_insert(&cluster, work)?;
             (worst, took, inserts) = (worst.max(longest), took.max(round), inserts + count);
         }
-        println!("  {name:<44} longest insert {:>7.1} ms   it took {:>6.2} s   {inserts} inserts", worst.as_secs_f64() * 1e3, took.as_secs_f64());
+        println!(
+            "  {name:<44} longest insert {:>7.1} ms   it took {:>6.2} s   {inserts} inserts",
+            worst.as_secs_f64() * 1e3,
+            took.as_secs_f64()
+        );
         Ok(())
     };
     let nothing = || Ok(());
-    show("nothing at all, for a second", &|| { thread::sleep(Duration::from_secs(1)); Ok(()) }, &nothing)?;
+    show(
+        "nothing at all, for a second",
+        &|| {
+            thread::sleep(Duration::from_secs(1));
+            Ok(())
+        },
+        &nothing,
+    )?;
     show("CREATE … PARTITION OF, DETACH, DROP", &sql(PLAIN), &nothing)?;
     let partman = || {
         cluster.psql("postgres", PARTMAN)?;
