@@ -20,8 +20,8 @@ fn main() -> Result<()> {
     let sections: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |section: &str| sections.is_empty() || sections.iter().any(|named| section.starts_with(named.as_str()));
     println!("{}", measure::machine());
-    dump::run(scale, rounds, &wanted)?;
-    restore::run(scale, rounds, &wanted)?;
-    filestore::run(scale, rounds, &wanted)?;
+    dump::run(scale, rounds, wanted)?;
+    restore::run(scale, rounds, wanted)?;
+    filestore::run(scale, rounds, wanted)?;
     partition::run(rounds, wanted)
 }

@@ -153,7 +153,7 @@ fn stall(rounds: usize) -> Result<()> {
         let cluster = &cluster;
         move || measure::run(psql(cluster).args(["-c", "SELECT 1"]).arg("-f").arg("-").stdin(file_of(sql)?)).map(drop)
     };
-    let mut show = |name: &str, work: &dyn Fn() -> Result<()>, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
+    let show = |name: &str, work: &dyn Fn() -> Result<()>, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
         let (mut worst, mut took, mut inserts) = (Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..rounds {
             cluster.psql("postgres", EVENTS)?;
