@@ -1,15 +1,13 @@
 //! Dropping a retired partition; where archives are wanted, only what has one.
 
-use plana_backup::{BackupError, DatabaseDump, Meter, SetupError, Target, dump_partition, setup, target::Origin};
+use plana_backup::{BackupError, DatabaseDump, Dumper, Meter, SetupError, Target, dump_partition, setup, target::Origin};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
-    client::Program,
-    dump::DumpOptions,
     partitions::{Detached, Held, PartitionError, References},
     server::Server,
 };
 use plana_plan::{
-    Area, SetLabel,
+    Area, SetLabel, Stamp,
     classify::{Tiers, decide},
     manifest::PartitionFacts,
     name::printable,
@@ -83,13 +81,9 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
     let database = database.ok_or_else(|| format!("its database {} is not listed", printable(&name)))?;
     let config = context.config();
     let classified = decide(&name, &database.owner, &config.classification_rules(), &Tiers::new(), &config.retention.labels());
-    let (target, pg_dump) = prepared(context, server).await.map_err(|error| error.to_string())?;
-    let options = DumpOptions {
-        lock_wait_timeout: config.dump.lock_wait_timeout.0,
-        nice: config.dump.nice,
-        session: server.child_session(),
-        ..DumpOptions::default()
-    };
+    let (target, dumper) = prepared(context).await.map_err(|error| error.to_string())?;
+    // Of the tables' database, whatever one the configuration's connection string names.
+    let dumper = Dumper { server: server.clone(), ..dumper };
     let origin = Origin {
         job: context.job().to_owned(),
         version: VERSION.to_owned(),
@@ -97,13 +91,12 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
         run_id: context.run_id().to_owned(),
     };
     let dump = DatabaseDump {
-        server,
-        pg_dump: &pg_dump,
-        options: &options,
+        dumper: &dumper,
         database: &database,
         area: Area::Partition,
         classified: &classified,
         label: SetLabel::from(classified.label.clone()),
+        stamp: Stamp::new(context.now()),
     };
     let facts = PartitionFacts {
         database: name,
@@ -119,11 +112,10 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
     rows.map(|rows| (committed.set.to_string(), rows)).ok_or_else(|| "its manifest does not say how many rows it has".to_owned())
 }
 
-/// Where the archive goes, and the program that makes it.
-async fn prepared(context: &Context, server: &Server) -> Result<(Target, plana_pg::client::Installed), SetupError> {
+/// Where the archive goes, and what makes it.
+async fn prepared(context: &Context) -> Result<(Target, Dumper), SetupError> {
     let config = context.config();
     let recipients = setup::recipients(&config.encryption)?;
     let store = setup::open_store(config, context.env(), true).await?;
-    let pg_dump = setup::find_client(config, context.env(), Program::PgDump, server).await?.client;
-    Ok((Target::new(store, recipients, &config.upload, &config.dump, 1), pg_dump))
+    Ok((Target::new(store, recipients, &config.upload, &config.dump, 1), Dumper::open(context).await?))
 }
