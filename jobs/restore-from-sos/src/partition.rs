@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
+use plana_drill::{Refusal, Source, failure, is_early, refuse_superuser};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_pg::{
     client::Program,
@@ -10,13 +11,7 @@ use plana_pg::{
 };
 use plana_restore::{OpenSet, PartitionRestore, ReadMeter, RestoreError, open_set};
 
-use crate::{
-    JOB,
-    args::PartitionArgs,
-    error::{Refusal, failure, is_early},
-    restore::refuse_superuser,
-    source::Source,
-};
+use crate::{JOB, args::PartitionArgs};
 
 /// Brings one partition back.
 ///
