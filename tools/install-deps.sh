@@ -17,7 +17,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 demo_packages=(ca-certificates zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
 test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl age python3 libarchive-tools busybox)
-bench_packages=(pigz restic)
+bench_packages=(pigz restic postgresql-15-partman)
 
 case $profile in
   demo) packages=("${demo_packages[@]}") ;;

@@ -8,6 +8,7 @@ mod data;
 mod dump;
 mod filestore;
 mod measure;
+mod partition;
 mod restore;
 mod tools;
 
@@ -21,5 +22,6 @@ fn main() -> Result<()> {
     println!("{}", measure::machine());
     dump::run(scale, rounds, wanted)?;
     restore::run(scale, rounds, wanted)?;
-    filestore::run(scale, rounds, wanted)
+    filestore::run(scale, rounds, wanted)?;
+    partition::run(rounds, wanted)
 }

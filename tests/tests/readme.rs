@@ -13,6 +13,7 @@ fn it_shows_each_jobs_help() {
     let jobs = [
         pg_dump_to_sos::Args::command(),
         filestore_tarball::Args::command(),
+        partition_roller::Args::command(),
         insurance_snapshot::Args::command(),
         restore_from_sos::Args::command(),
     ];

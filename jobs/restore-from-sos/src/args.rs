@@ -82,6 +82,8 @@ pub enum Command {
     RestoreFilestore(FilestoreArgs),
     /// Restore a database and the first file store taken after it, and look for the file of every attachment
     RestoreTenant(TenantArgs),
+    /// Bring an archived partition back: restored beside its parent, proven, and only then attached
+    RestorePartition(PartitionArgs),
     /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
     RestoreGlobals(GlobalsArgs),
     /// Prove that backups restore: into scratch databases that are compared and dropped, or file stores read to their ends; the
@@ -216,6 +218,26 @@ pub struct RestoreArgs {
     /// Leave the unfinished database when the restore fails, for a look
     #[arg(long)]
     pub keep_failed: bool,
+}
+
+/// Which partition comes back, and whereto.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PartitionArgs {
+    /// The set: partition/database/schema/table/stamp.label.id
+    #[arg(value_name = "SET")]
+    pub set: SetKey,
+    /// The database that it goes back to [default: the one that it comes from]
+    #[arg(long, value_name = "DATABASE")]
+    pub into: Option<String>,
+    /// Leave it a table of its own
+    #[arg(long)]
+    pub no_attach: bool,
+    /// How the server is reached, without a password [default: postgres.dsn, or libpq's environment]
+    #[arg(long, value_name = "DSN")]
+    pub dsn: Option<String>,
+    /// Restore as a superuser all the same: the dump's own functions then run as one
+    #[arg(long)]
+    pub as_superuser: bool,
 }
 
 /// Where files go, and whose they are.

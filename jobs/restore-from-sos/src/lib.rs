@@ -7,6 +7,7 @@ mod fetch;
 mod filestore;
 mod globals;
 mod list;
+mod partition;
 mod preflight;
 mod restore;
 mod tenant;
@@ -38,6 +39,9 @@ pub fn run(args: Args) -> ExitCode {
             harness.run(move |context| drill::drill_files(context, drill.clone(), identity.clone()))
         }
         Command::Drill(drill) => harness.run(move |context| drill::drill(context, drill.clone(), identity.clone())),
+        Command::RestorePartition(partition) => {
+            harness.run(move |context| partition::restore_partition(context, partition.clone(), identity.clone()))
+        }
         Command::RestoreGlobals(globals) => {
             harness.run(move |context| globals::restore_globals(context, globals.clone(), identity.clone()))
         }

@@ -8,7 +8,11 @@ use plana_pg::{
     dump::{DumpChild, DumpError, start_dump},
     server::DatabaseInfo,
 };
-use plana_plan::{Area, SetLabel, Stamp, classify::Classified, manifest::Manifest};
+use plana_plan::{
+    Area, SetKey, SetLabel, Stamp,
+    classify::Classified,
+    manifest::{Manifest, PartitionFacts},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,9 +63,22 @@ pub async fn dump_database<V: ArchiveVisitor + Send + 'static>(
     meter: &Meter,
     cancel: &CancellationToken,
 ) -> Result<(Committed, V), BackupError> {
+    let set = begin_set(dump.area, &dump.database.name, dump.label.clone(), dump.stamp)?;
+    dump_into(target, origin, dump, (set, &dump.database.name, None), visitor, meter, cancel).await
+}
+
+/// The same into a set that was begun, of what the dump's options pick; under a name, and for a partition with where it comes from.
+pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
+    target: &Target,
+    origin: &Origin,
+    dump: &DatabaseDump<'_>,
+    (set, name, partition): (SetKey, &str, Option<PartitionFacts>),
+    visitor: V,
+    meter: &Meter,
+    cancel: &CancellationToken,
+) -> Result<(Committed, V), BackupError> {
     let (database, Dumper { server, pg_dump, options }) = (dump.database, dump.dumper);
     let started_at = Utc::now();
-    let set = begin_set(dump.area, &database.name, dump.label.clone(), dump.stamp)?;
     let extensions = server.extensions(&database.name).await?;
     let settings = server.settings().with_database(&database.name);
     let mut child = start_dump(pg_dump, server.facts().version, &settings, options).await?;
@@ -94,7 +111,8 @@ pub async fn dump_database<V: ArchiveVisitor + Send + 'static>(
         tier: dump.classified.tier.clone(),
         database: Some(facts),
         encryption: target.encryption(),
-        ..Manifest::new(&set, &database.name, origin.made_by(started_at, Utc::now()), payload)
+        partition,
+        ..Manifest::new(&set, name, origin.made_by(started_at, Utc::now()), payload)
     };
     Ok((commit(&target.store, set, manifest, warnings).await?, visitor))
 }

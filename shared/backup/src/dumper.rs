@@ -11,6 +11,7 @@ use plana_plan::pgclient::Fit;
 use crate::setup::{self, SetupError};
 
 /// What dumps the databases of a server.
+#[derive(Debug, Clone)]
 pub struct Dumper {
     /// The server.
     pub server: Server,

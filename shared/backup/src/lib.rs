@@ -13,6 +13,7 @@ pub mod filestore;
 pub mod globals;
 pub mod item;
 pub mod lock;
+pub mod partition;
 pub mod payload;
 pub mod preflight;
 pub mod setup;
@@ -28,6 +29,7 @@ pub use filestore::{FileStoreDump, Naming, NamingDatabase, StorePlace, dump_file
 pub use globals::{GlobalsDump, dump_globals};
 pub use item::{Begun, Items, Work};
 pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};
+pub use partition::dump_partition;
 pub use payload::Meter;
 pub use setup::SetupError;
 pub use target::{Origin, Target};

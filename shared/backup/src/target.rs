@@ -128,8 +128,15 @@ impl Origin {
 /// # Errors
 /// When the system gives no random number.
 pub fn begin_set(area: Area, name: &str, label: impl Into<SetLabel>, stamp: Stamp) -> Result<SetKey, BackupError> {
-    let id = getrandom::u32().map_err(|error| BackupError::Random(error.to_string()))?;
-    Ok(SetKey::new(area, name, stamp, label, SetNonce(id)))
+    Ok(SetKey::new(area, name, stamp, label, nonce()?))
+}
+
+/// The random part of a set's key.
+///
+/// # Errors
+/// When the system gives no random number.
+pub fn nonce() -> Result<SetNonce, BackupError> {
+    getrandom::u32().map(SetNonce).map_err(|error| BackupError::Random(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod dump;
 mod filestore;
 pub(crate) mod keys;
 mod observe;
+mod partitions;
 mod postgres;
 mod retention;
 mod store;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
 pub use filestore::{Filestore, FilestoreSource, TarballCompression};
 pub use observe::{EventDetail, Events, Metrics, Ping};
+pub use partitions::{DeploymentRetention, PartitionedTables, Partitions, Retired};
 pub use postgres::Postgres;
 pub use retention::Retention;
 pub use store::{ChecksumMode, S3Client, Store, StoreName, Stores, Upload};
@@ -41,6 +43,8 @@ pub struct Config {
     pub dump: Dump,
     /// Which file stores are taken, and how.
     pub filestore: Filestore,
+    /// Which tables' partitions are made and retired, and how.
+    pub partitions: Partitions,
     /// How databases are restored.
     pub restore: Restore,
     /// What databases are: named rules, tried by `order`.

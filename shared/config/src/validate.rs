@@ -2,6 +2,7 @@
 
 mod filestore;
 mod outward;
+mod partitions;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +59,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     outward::postgres(&config.postgres, &mut findings);
     dump(&config.dump, &mut findings);
     filestore::filestore(&config.filestore, &mut findings);
+    partitions::partitions(&config.partitions, &mut findings);
     findings.require((1..=64).contains(&config.restore.jobs), &["restore", "jobs"], "is not from 1 to 64", "2 fits most servers");
     findings.require_text(&config.restore.scratch_user, &["restore", "scratch_user"], "name a user of this host, such as postgres");
     rules(&config.rules, &mut findings);

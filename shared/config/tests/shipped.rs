@@ -67,6 +67,7 @@ fn what_the_example_comments_out_is_good_too() {
             let needed = match section.as_str() {
                 "[store.backups]" => "url = \"s3://bucket\"\n",
                 "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
+                "[partitions.tables.audit]" => "table = \"public.audit_log\"\n",
                 _ => "",
             };
             if let Err(error) = Config::from_toml(&format!("{section}\n{needed}{uncommented}\n")) {

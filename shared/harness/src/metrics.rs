@@ -32,10 +32,15 @@ const FILES: &str = "plana_jobs_filestore_files";
 const DAMAGED: &str = "plana_jobs_filestore_damaged_files";
 const MISSING: &str = "plana_jobs_filestore_missing_files";
 const NOT_WHOLE: &str = "plana_jobs_filestore_not_whole_files";
+const RUNWAY: &str = "plana_jobs_partition_runway_seconds";
+const MADE: &str = "plana_jobs_partitions_made";
+const RETIRED: &str = "plana_jobs_partitions_retired";
+const DELETED: &str = "plana_jobs_partition_rows_deleted";
+const EXPIRED: &str = "plana_jobs_partitions_expired";
 const PROVEN: &str = "plana_jobs_last_proven_restorable_timestamp_seconds";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 14] = [
+const FAMILIES: [(&str, &str); 19] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -49,6 +54,11 @@ const FAMILIES: [(&str, &str); 14] = [
     (DAMAGED, "Of them, those whose content is not what their name says."),
     (MISSING, "Files that the database named and the store lacked."),
     (NOT_WHOLE, "Files that are not in that tarball as they were."),
+    (RUNWAY, "How long inserts of the present go on to find a partition of this table, as of the last run."),
+    (MADE, "Partitions of this table that the last run made."),
+    (RETIRED, "Partitions of this table that the last run detached or dropped."),
+    (DELETED, "Rows of this table that the last run deleted by their deployment's own retention."),
+    (EXPIRED, "Partitions of this table that have expired and are still there."),
     (PROVEN, "When a backup of this name was last restored and compared with its manifest."),
 ];
 
@@ -130,6 +140,14 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
         let of_name = labels(&[(JOB, &report.job), ("area", item.area.as_str()), ("name", &item.name)]);
         if let Some(proven) = item.proven {
             set.set(PROVEN, &of_name, proven.timestamp() as f64);
+        }
+        if let Some(partitions) = item.partitions.as_deref() {
+            set.set(RUNWAY, &of_name, partitions.runway_seconds);
+            for (family, count) in
+                [(MADE, partitions.made), (RETIRED, partitions.retired), (DELETED, partitions.deleted_rows), (EXPIRED, partitions.expired)]
+            {
+                set.set(family, &of_name, count as f64);
+            }
         }
         // Series of backups are of jobs that make them: a restore of a set says nothing about how it was made.
         if !report.resumable {

@@ -96,6 +96,21 @@ pub struct FileCounts {
     pub not_whole: u64,
 }
 
+/// What a run did to a table's partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PartitionCounts {
+    /// How long inserts of the present go on to find a partition, in seconds; infinite where the last one has no end.
+    pub runway_seconds: f64,
+    /// Partitions made.
+    pub made: u64,
+    /// Partitions retired: detached, or dropped after that.
+    pub retired: u64,
+    /// Rows deleted by their deployment's own retention.
+    pub deleted_rows: u64,
+    /// Partitions that have expired and are still there.
+    pub expired: u64,
+}
+
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemReport {
@@ -123,6 +138,8 @@ pub struct ItemReport {
     pub proven: Option<DateTime<Utc>>,
     /// What was found among the files of a file store. For metrics.
     pub files: Option<FileCounts>,
+    /// What was done to a table's partitions. For metrics.
+    pub partitions: Option<Box<PartitionCounts>>,
     /// The job's own columns, in their order.
     pub fields: Vec<Field>,
 }
@@ -143,6 +160,7 @@ impl ItemReport {
             newest: None,
             proven: None,
             files: None,
+            partitions: None,
             fields: Vec::new(),
         }
     }
@@ -180,6 +198,11 @@ impl ItemReport {
     /// With what was found among its files.
     pub fn files(self, files: FileCounts) -> Self {
         ItemReport { files: Some(files), ..self }
+    }
+
+    /// With what was done to its partitions.
+    pub fn partitions(self, partitions: PartitionCounts) -> Self {
+        ItemReport { partitions: Some(Box::new(partitions)), ..self }
     }
 
     /// With something that deserves attention.

@@ -14,6 +14,7 @@ pub mod dsn;
 pub mod dump;
 pub mod globals;
 pub mod locks;
+pub mod partitions;
 pub mod restore;
 pub mod rights;
 pub mod scratch;

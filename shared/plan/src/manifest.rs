@@ -5,6 +5,7 @@
 //! itself before anybody acts on it.
 
 mod filestore;
+mod partition;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use filestore::{FileStoreFacts, FileStoreLayout, ListedPath, MOST_LISTED, PathList};
+pub use partition::PartitionFacts;
 
 /// The schema that this code writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -58,6 +60,9 @@ pub struct Manifest {
     /// What a file store's tarball holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filestore: Option<FileStoreFacts>,
+    /// Where an archived partition comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<PartitionFacts>,
     /// To whom the payload is encrypted; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
@@ -305,6 +310,7 @@ impl Manifest {
             database: None,
             globals: None,
             filestore: None,
+            partition: None,
             encryption: None,
             requires_key: Vec::new(),
         }
@@ -317,11 +323,11 @@ impl Manifest {
     pub fn set(&self) -> Result<SetKey, ManifestError> {
         let id: SetNonce = self.id.parse().map_err(|e| ManifestError::Contradiction(format!("{e}")))?;
         let label = SetLabel { label: self.label.clone(), until: self.until };
-        let mut set = SetKey::new(self.area, &self.name, self.stamp, label, id);
-        if self.area.name_segments() > 1 {
-            set.encoded_name = self.name.splitn(self.area.name_segments(), '.').map(name::encode).collect::<Vec<_>>().join("/");
-        }
-        Ok(set)
+        // A database's name may hold dots: only the facts tell where its part of the name ends.
+        Ok(match &self.partition {
+            Some(facts) => SetKey::partition(facts.names(), self.stamp, label, id),
+            None => SetKey::new(self.area, &self.name, self.stamp, label, id),
+        })
     }
 
     /// The manifest as it is stored: readable JSON with a final newline.
@@ -379,6 +385,9 @@ impl Manifest {
             }
         }
         if let Some(contradiction) = self.filestore.as_ref().and_then(FileStoreFacts::contradiction) {
+            return wrong(contradiction);
+        }
+        if let Some(contradiction) = self.partition.as_ref().and_then(|facts| facts.contradiction(self)) {
             return wrong(contradiction);
         }
         Ok(())

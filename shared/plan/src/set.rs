@@ -71,6 +71,11 @@ impl SetKey {
         SetKey { area, encoded_name: name::encode(plain_name), stamp, label: label.into(), id }
     }
 
+    /// A new set of an archived partition: its database, its schema, its name.
+    pub fn partition(names: [&str; 3], stamp: Stamp, label: impl Into<SetLabel>, id: SetNonce) -> Self {
+        SetKey { area: Area::Partition, encoded_name: names.map(name::encode).join("/"), stamp, label: label.into(), id }
+    }
+
     /// The prefix of every set of one name, with its trailing slash.
     pub fn group_prefix(area: Area, plain_name: &str) -> String {
         format!("{area}/{}/", name::encode(plain_name))

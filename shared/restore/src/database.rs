@@ -4,7 +4,7 @@
 //! its own name at the very end: whatever fails before leaves what was there as it was.
 
 mod extensions;
-mod load;
+pub(crate) mod load;
 mod place;
 mod ready;
 

@@ -5,7 +5,8 @@ use std::{io, path::PathBuf, time::Duration};
 use chrono::{DateTime, Utc};
 use plana_archive::{DecodeError, IdentitiesError, UnknownCompression};
 use plana_pg::{
-    archive::ArchiveError, globals::GlobalsError, restore::RestoreError as PgRestoreError, scratch::AdminError, server::ServerError,
+    archive::ArchiveError, globals::GlobalsError, partitions::PartitionError, restore::RestoreError as PgRestoreError, scratch::AdminError,
+    server::ServerError,
 };
 use plana_plan::{Area, Stamp, manifest::ManifestError, name::printable};
 use plana_storage::StoreError;
@@ -161,6 +162,9 @@ pub enum RestoreError {
     /// What happens around pg_restore failed.
     #[error("{0}")]
     Admin(#[from] AdminError),
+    /// A partition could not be brought back.
+    #[error("{0}")]
+    Partition(#[from] PartitionError),
     /// The restored database is not what the manifest says.
     #[error("prove the restored database: {0}; nothing was put in place")]
     Different(String),

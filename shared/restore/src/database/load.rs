@@ -9,8 +9,11 @@ use std::{
 
 use chrono::Utc;
 use plana_pg::{
+    client::Installed,
+    dsn::ConnectionSettings,
     restore::{ArchiveSource, RestoreChild, RestoreOptions, start_restore},
     scratch::{CountError, NewDatabase},
+    server::Server,
 };
 use plana_plan::{
     compare::{differences, summary},
@@ -18,7 +21,12 @@ use plana_plan::{
 };
 
 use super::DatabaseRestore;
-use crate::{check::Proof, error::RestoreError, read::read_payload, space::free_bytes};
+use crate::{
+    check::Proof,
+    error::RestoreError,
+    read::{Reading, read_payload},
+    space::free_bytes,
+};
 
 /// Tables that are counted at the same time.
 const COUNTED_AT_ONCE: usize = 4;
@@ -79,11 +87,23 @@ async fn spooled(
 /// The archive goes into pg_restore as it comes out of the store, and is proven on the way: what was restored counts only
 /// when the proof stands.
 async fn streamed(restore: &DatabaseRestore<'_>, options: &RestoreOptions, scratch: &str) -> Result<Vec<String>, RestoreError> {
+    let server = restore.admin.server();
     let options = RestoreOptions { jobs: 1, ..options.clone() };
-    let mut child = start(restore, scratch, ArchiveSource::Stream, &options).await?;
+    stream(restore.reading, restore.pg_restore, server, &server.settings().with_database(scratch), &options).await
+}
+
+/// The same into the database of those settings.
+pub(crate) async fn stream(
+    reading: Reading<'_>,
+    pg_restore: &Installed,
+    server: &Server,
+    settings: &ConnectionSettings,
+    options: &RestoreOptions,
+) -> Result<Vec<String>, RestoreError> {
+    let mut child = start_restore(pg_restore, server.facts().version, settings, ArchiveSource::Stream, options).await?;
     let stdin = child.take_stdin().ok_or_else(|| RestoreError::Internal("pg_restore has no input".to_owned()))?;
-    let proof = Proof::of(restore.reading.set);
-    let fed = read_payload(restore.reading, move |content| {
+    let proof = Proof::of(reading.set);
+    let fed = read_payload(reading, move |content| {
         let mut pipe = Some(stdin);
         proof.read(content, |piece| feed(&mut pipe, piece))
     })

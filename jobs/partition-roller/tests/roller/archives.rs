@@ -1,0 +1,89 @@
+//! Archived first, dropped only then.
+
+use plana_testkit::job::expect_words;
+
+use crate::{Place, each};
+
+const CONFIG: &str = "[partitions.tables.events]\ntable = \"public.events\"\nretention = \"100d\"\nretired = \"drop\"\narchive = true\n";
+
+#[test]
+fn an_archive_is_committed_with_the_tables_rows_before_it_is_dropped() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        let bounds =
+            place.sql(&format!("SET TimeZone = 'UTC'; SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = '{oldest}'"));
+        let outcome = place.run(CONFIG, 0);
+        assert_eq!(outcome.item("public.events")["archived"], outcome.item("public.events")["dropped"]);
+        assert!(!place.has(&oldest));
+        let sets = place.job.store().committed();
+        let set = sets
+            .iter()
+            .find(|set| set.key.to_string().starts_with(&format!("partition/{}/public/{oldest}/", place.name)))
+            .expect("an archive");
+        let facts = set.manifest.partition.as_ref().unwrap();
+        assert_eq!((facts.parent.as_str(), facts.bounds.as_str()), ("events", bounds.as_str()));
+        assert_eq!(set.manifest.database.as_ref().unwrap().rows, 20);
+        assert_eq!(set.stored_sha256(), set.manifest.payload.stored_sha256);
+    });
+}
+
+#[test]
+fn when_the_upload_fails_nothing_is_dropped() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        let outcome = place.job(CONFIG).store_url("file:///proc/nowhere").run().expect(3);
+        expect_words(outcome.item("public.events")["error"].as_str().unwrap(), &["archive public.", &oldest, "it is not dropped"]);
+        assert_eq!(place.sql(&format!("SELECT count(*) FROM {oldest}")), "20");
+        assert_eq!(outcome.item("public.events")["made"], 3);
+        // The next run does it.
+        place.run(CONFIG, 0);
+        assert!(!place.has(&oldest));
+    });
+}
+
+#[test]
+fn an_archive_that_has_not_the_tables_rows_drops_nothing() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        // A pg_dump that sees the table without some of its rows: row-level security for a role of its own.
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *--table*) PGOPTIONS=\"$PGOPTIONS\" exec {}/pg_dump \"$@\" --enable-row-security --role=half_{} ;; *) exec {}/pg_dump \"$@\" ;; esac\n",
+            place.cluster.bin_dir().display(),
+            place.name,
+            place.cluster.bin_dir().display()
+        );
+        place.sql(&format!(
+            "CREATE ROLE half_{0}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO half_{0}; ALTER TABLE {oldest} ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY half ON {oldest} USING (deployment = 'd0')",
+            place.name
+        ));
+        let job = place.job(CONFIG).pg_dump_script(place.cluster, &script);
+        let outcome = job.run().expect(3);
+        expect_words(outcome.item("public.events")["error"].as_str().unwrap(), &["the archive has 7 rows and the table 20"]);
+        assert_eq!(place.sql(&format!("SELECT count(*) FROM {oldest}")), "20");
+        place.sql(&format!("DROP OWNED BY half_{0}; DROP ROLE half_{0}", place.name));
+    });
+}
+
+#[test]
+fn nobody_writes_to_it_between_its_archive_and_its_end() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *--table*) {0}/pg_dump \"$@\" && /bin/sleep 2 ;; *) exec {0}/pg_dump \"$@\" ;; esac\n",
+            place.cluster.bin_dir().display()
+        );
+        let job = place.job(CONFIG).pg_dump_script(place.cluster, &script);
+        let mut running = job.spawn();
+        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = '{oldest}'::regclass AND mode = 'ShareLock' AND granted");
+        running.wait_until("the archive at work", |_| place.has(&oldest) && place.sql(&held) != "0").unwrap();
+        let refused = place.cluster.psql(&place.name, &format!("SET lock_timeout = '300ms'; DELETE FROM {oldest}"));
+        assert!(refused.is_err(), "a row was deleted while its archive was made");
+        plana_testkit::job::Outcome::wait(running).expect(0);
+        assert!(!place.has(&oldest));
+    });
+}
