@@ -255,6 +255,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_octal_digits_cannot_hold_is_said_twice() {
+        // PAX for readers that know it, base 256 for the others; each of them reads one alone.
+        let meta = Meta { uid: 1 << 21, gid: 1 << 22, ..META };
+        let mut tarball = Tarball::new(Vec::new());
+        tarball.file(b"./large", 1 << 33, &meta).expect("begins");
+        let bytes = tarball.out;
+        assert_eq!(&bytes[BLOCK..BLOCK + 60], b"19 size=8589934592\n15 uid=2097152\n15 gid=4194304\n\0\0\0\0\0\0\0\0\0\0\0");
+        let header = &Header::from_byte_slice(&bytes[2 * BLOCK..]);
+        let found = (header.size().expect("a size"), header.uid().expect("an owner"), header.gid().expect("a group"));
+        assert_eq!(found, (1 << 33, 1 << 21, 1 << 22));
+    }
+
     fn read(bytes: &[u8]) -> Vec<(Vec<u8>, Meta, Vec<u8>, EntryType)> {
         let mut archive = tar::Archive::new(bytes);
         let entries = archive.entries().expect("an archive");

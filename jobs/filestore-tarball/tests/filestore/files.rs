@@ -6,6 +6,7 @@ use std::{
     io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -130,6 +131,31 @@ fn files_that_grow_at_every_look_are_listed_unless_their_source_says_that_they_g
 }
 
 #[test]
+fn a_small_file_that_grew_is_read_again_as_it_is_now() {
+    let grow = |path: &Path| fs::File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
+    let site = Site::new();
+    let rule = site.tree.add(SpoilRule::on(Step::Read, "zz/small", act(grow)).times(1));
+    site.whole();
+    assert_eq!(rule.hits(), 1);
+}
+
+#[test]
+fn nothing_but_zeros_stands_for_what_a_small_file_lost_at_every_look() {
+    let halve = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    };
+    let site = Site::new();
+    site.on(Step::Read, "zz/small", act(halve));
+    site.not_whole("zz/small", &["shrank from", "zeros fill the rest"]);
+    let set = set_of(&site.job, "acme.app");
+    let taken = Command::new("tar").arg("-xOzf").arg(&set.volumes()[0]).arg("./zz/small").output().unwrap().stdout;
+    let same = taken.iter().zip(noise("small", 40_000)).take_while(|(taken, was)| *taken == was).count();
+    // Earlier looks, at more of it, have left their bytes in the same memory.
+    assert!(same > 0 && same < taken.len() && taken[same..].iter().all(|byte| *byte == 0), "{same} of {}", taken.len());
+}
+
+#[test]
 fn a_file_that_shrinks_while_it_is_read() {
     let cut = |size: u64| act(move |path: &Path| fs::File::options().write(true).open(path).unwrap().set_len(size).unwrap());
     // A small one is read again, as it is now.
@@ -224,6 +250,18 @@ fn a_file_system_that_does_not_answer_fails_its_item_in_time() {
 }
 
 #[test]
+fn a_root_that_does_not_answer_keeps_the_others_from_nothing() {
+    let site = Site::new();
+    let other = Root::named(&site.job, "other");
+    other.fill("beta.app", 3, 100);
+    site.on(Step::List, "root", Spoil::Hang);
+    let running = site.job.clone().arg(other.arg()).set("filestore.stall_timeout", "2s").spawn();
+    let outcome = last_words(&site, running, Duration::from_secs(20)).expect(1);
+    expect_words(outcome.run_error(), &["no answer within 2 s", "look at the mount"]);
+    assert_eq!(outcome.databases("done"), ["beta.app"]);
+}
+
+#[test]
 fn a_store_that_is_slow_for_ever_ends_at_its_deadline() {
     let site = Site::new();
     site.on(Step::Read, "", Spoil::Delay(Duration::from_millis(400)));
@@ -257,7 +295,7 @@ fn unreadable_files_are_listed_for_a_user_who_is_not_root() {
     }
     let program = env!("CARGO_BIN_EXE_filestore-tarball");
     let (state, store) = (job.home().join("state"), format!("file://{}", job.home().join("store").display()));
-    let mut command = std::process::Command::new("setpriv");
+    let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program, "--output=json", &root.arg()]);
     let done = command.env("PLANA_JOBS__STATE_DIR", state).env("PLANA_JOBS__STORE__BACKUPS__URL", store).output().unwrap();
     let stderr = String::from_utf8_lossy(&done.stderr);

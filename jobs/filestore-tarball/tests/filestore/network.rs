@@ -124,14 +124,15 @@ fn a_stalled_upload_is_given_up_by_the_watchdog() {
 
 #[test]
 fn what_is_stored_and_is_not_what_was_sent_is_no_backup() {
-    for (name, rule) in [
-        ("fs-etag", Rule::on(Op::List, Action::Etag(Etag::Replaced("0".repeat(32))))),
-        ("fs-manifest", Rule::on(Op::PutObject, Action::error(500, "InternalError")).path("/manifest.json")),
+    for (name, rule, words) in [
+        ("fs-etag", Rule::on(Op::List, Action::Etag(Etag::Replaced("0".repeat(32)))), "changed on the way, or overwritten"),
+        ("fs-absent", Rule::on(Op::List, Action::list_nothing()), "does not list it"),
+        ("fs-manifest", Rule::on(Op::PutObject, Action::error(500, "InternalError")).path("/manifest.json"), "InternalError"),
     ] {
         let case = Case::small(name);
         case.rule(rule);
         let outcome = case.job.run().expect(1);
-        assert!(outcome.error(TENANT).contains("s3://"), "{}", outcome.error(TENANT));
+        expect_words(outcome.error(TENANT), &["s3://", words]);
         assert!(outcome.item(TENANT)["key"].is_null());
         assert!(case.s3.committed().is_empty(), "{:?}", case.s3.objects());
     }
