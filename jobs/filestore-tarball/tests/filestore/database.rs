@@ -92,6 +92,15 @@ fn a_file_that_is_no_longer_named_afterwards_is_not_missing() {
 }
 
 #[test]
+fn a_row_that_comes_while_the_tree_is_read_makes_nothing_missing() {
+    let tenant = Tenant::new();
+    let late = crate::attachment(b"written after the walk had passed");
+    let (job, _) = run_while_the_database_does(&tenant, format!("INSERT INTO ir_attachment (store_fname) VALUES ('{late}')"));
+    let set = set_of(&job, &tenant.name);
+    assert_eq!((facts(&set).missing.total, facts(&set).named_by_database), (0, Some(8)));
+}
+
+#[test]
 fn files_that_cannot_be_asked_for_again_are_listed_as_what_they_may_be() {
     let tenant = Tenant::new();
     fs::remove_file(tenant.root.path(&tenant.name).join(&tenant.files[2])).unwrap();
