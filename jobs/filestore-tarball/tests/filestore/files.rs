@@ -190,48 +190,50 @@ fn files_that_vanish_or_are_replaced_between_listing_and_opening() {
 
 #[test]
 fn an_attachment_that_is_just_being_written_is_waited_for() {
-    let site = Site::new();
-    let content = noise("late", 30_000);
-    let path = site.root.0.join("acme.app").join(crate::attachment(&content));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, &content[..10_000]).unwrap();
-    let (whole, of) = (content.clone(), path.clone());
-    // The rest comes once it was opened for the first time.
-    let rest = act(move |path: &Path| {
-        assert_eq!(path, of);
-        let mut file = fs::File::options().append(true).open(path).unwrap();
-        std::thread::spawn({
-            let whole = whole.clone();
-            move || {
+    for (begun, size) in [(10_000, 30_000), (2 << 20, 3 << 20)] {
+        let site = Site::new();
+        let content = noise("late", size);
+        let path = site.root.path("acme.app").join(crate::attachment(&content));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &content[..begun]).unwrap();
+        // The rest comes once it was opened for the first time.
+        let rest = act(move |path: &Path| {
+            let (mut file, rest) = (fs::File::options().append(true).open(path).unwrap(), content[begun..].to_vec());
+            std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(100));
-                file.write_all(&whole[10_000..]).unwrap();
-            }
+                file.write_all(&rest).unwrap();
+            });
         });
-    });
-    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    site.tree.add(SpoilRule::on(Step::Open, &name, rest).times(1));
-    let set = site.whole();
-    assert_eq!((facts(&set).proven, facts(&set).damaged.total), (21, 0));
+        site.tree.add(SpoilRule::on(Step::Open, path.file_name().unwrap().to_str().unwrap(), rest).times(1));
+        let set = site.whole();
+        assert_eq!((facts(&set).proven, facts(&set).damaged.total), (21, 0));
+    }
 }
 
 #[test]
 fn a_tenant_that_is_removed_meanwhile_is_gone() {
     let site = Site::new();
-    site.root.fill("beta.app", 3, 100);
-    let acme = site.root.path("acme.app");
-    site.tree.add(SpoilRule::on(Step::Read, "zz/large", act(move |_| fs::remove_dir_all(&acme).unwrap())).times(1));
+    ["beta.app", "next.app"].iter().for_each(|tenant| site.root.fill(tenant, 3, 100));
+    // One while it is read, another before its turn.
+    let gone = ["acme.app", "next.app"];
+    let removed = gone.map(|tenant| site.root.path(tenant));
+    let remove = act(move |_| removed.iter().for_each(|tenant| fs::remove_dir_all(tenant).unwrap()));
+    site.tree.add(SpoilRule::on(Step::Read, "zz/large", remove).times(1));
     let outcome = site.job.run().expect(0);
-    assert_eq!((outcome.outcome("acme.app"), outcome.outcome("beta.app")), ("gone", "done"));
-    site.job.store().expect_nothing_of("acme.app");
+    assert_eq!((outcome.databases("gone"), outcome.databases("done")), (gone.map(str::to_owned).to_vec(), vec!["beta.app".to_owned()]));
+    gone.iter().for_each(|tenant| site.job.store().expect_nothing_of(tenant));
 }
 
 /// Waits for the last words of a run whose process the kernel keeps until the file system answers, and lets it go then.
 #[track_caller]
 fn last_words(site: &Site, mut running: Running, within: Duration) -> Outcome {
     let begun = Instant::now();
-    running.wait_until("its last words", |running| running.stderr().contains("] run ")).unwrap();
-    assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
+    let said = running.wait_until("its last words", |running| running.stderr().contains("] run "));
+    let elapsed = begun.elapsed();
+    // Before anything fails here: nobody could end the run.
     site.tree.release();
+    said.unwrap();
+    assert!(elapsed < within, "{elapsed:?}");
     Outcome::wait(running)
 }
 
