@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use plana_drill::{Refusal, Source, failure, is_early};
+use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::Stamp;
 use plana_restore::{FileStoreRestore, OpenSet, ReadMeter, RestoreError, filestore_facts, lacking_room, stage_filestore};
@@ -10,7 +10,7 @@ use plana_tree::extract::Owner;
 
 use crate::{
     args::{FilesArgs, FilestoreArgs},
-    restore::found,
+    restore::{found, settle},
 };
 
 /// Restores one file store.
@@ -21,19 +21,8 @@ pub async fn restore_filestore(context: Context, args: FilestoreArgs, identity: 
     let source = Source::open(&context, identity).await?;
     let set = found(&context, &source, args.area, &args.what, args.at).await.map_err(failure)?;
     let began = Instant::now();
-    let report = match attempt(&context, &source, &args, &set).await {
-        Ok(report) => report,
-        Err(RestoreError::Cancelled) => ItemReport::new(set.key.area, &set.manifest.name, Outcome::Cancelled),
-        Err(error) => {
-            let error = Refusal::from(error);
-            if is_early(&error) {
-                return Err(failure(error));
-            }
-            ItemReport::failed(set.key.area, &set.manifest.name, plana_harness::chain(&error))
-        }
-    };
-    context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
-    Ok(())
+    let attempted = attempt(&context, &source, &args, &set).await;
+    settle(&context, &set, began, attempted.map_err(Refusal::from))
 }
 
 async fn attempt(context: &Context, source: &Source, args: &FilestoreArgs, set: &OpenSet) -> Result<ItemReport, RestoreError> {

@@ -3,12 +3,16 @@
 use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
-use plana_drill::{Refusal, Source, failure, is_early};
+use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
-use plana_plan::{Area, SetKey, globals::shown, name::printable};
-use plana_restore::{OpenSet, ReadMeter, RestoreError, find_set, make_globals, open_set, read_globals};
+use plana_plan::{Area, globals::shown, name::printable};
+use plana_restore::{OpenSet, ReadMeter, RestoreError, make_globals, read_globals};
 
-use crate::{JOB, args::GlobalsArgs};
+use crate::{
+    JOB,
+    args::GlobalsArgs,
+    restore::{found, settle},
+};
 
 /// Makes the roles and tablespaces of a set that a server does not have.
 ///
@@ -16,25 +20,11 @@ use crate::{JOB, args::GlobalsArgs};
 /// Whatever kept them from being made.
 pub async fn restore_globals(context: Context, args: GlobalsArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
     let source = Source::open(&context, identity).await?;
-    let set = found(&context, &source, &args).await.map_err(failure)?;
-    let (name, began) = (set.manifest.name.clone(), Instant::now());
-    let report = match attempt(&context, &source, &args, &set).await {
-        Ok(report) => report,
-        Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &name, Outcome::Cancelled),
-        Err(error) if is_early(&error) => return Err(failure(error)),
-        Err(error) => ItemReport::failed(set.key.area, &name, plana_harness::chain(&error)),
-    };
-    context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
-    Ok(())
-}
-
-async fn found(context: &Context, source: &Source, args: &GlobalsArgs) -> Result<OpenSet, Refusal> {
     let what = args.what.as_ref().unwrap_or(&context.config().dump.cluster_name);
-    let key = match what.parse::<SetKey>() {
-        Ok(key) => key,
-        Err(_) => find_set(&source.store, Area::Globals, what, args.at.map(|at| at.instant()), context.now()).await?.key,
-    };
-    Ok(open_set(&source.store, &key).await?)
+    let set = found(&context, &source, Area::Globals, what, args.at).await.map_err(failure)?;
+    let began = Instant::now();
+    let attempted = attempt(&context, &source, &args, &set).await;
+    settle(&context, &set, began, attempted)
 }
 
 async fn attempt(context: &Context, source: &Source, args: &GlobalsArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {

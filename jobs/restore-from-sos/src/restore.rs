@@ -25,14 +25,22 @@ use crate::{JOB, args::RestoreArgs};
 pub async fn restore(context: Context, args: RestoreArgs, identity: Option<PathBuf>) -> Result<(), Failure> {
     let source = Source::open(&context, identity).await?;
     let set = found(&context, &source, args.area, &args.what, args.at).await.map_err(failure)?;
-    let name = set.manifest.name.clone();
     let began = Instant::now();
-    let report = match attempt(&context, &source, &args, &set).await {
+    let attempted = attempt(&context, &source, &args, &set).await;
+    settle(&context, &set, began, attempted)
+}
+
+/// The line of what was restored from a set, or was not.
+///
+/// # Errors
+/// When nothing was begun: the whole run ends with the guard rail's own code.
+pub fn settle(context: &Context, set: &OpenSet, began: Instant, attempted: Result<ItemReport, Refusal>) -> Result<(), Failure> {
+    let (area, name) = (set.key.area, &set.manifest.name);
+    let report = match attempted {
         Ok(report) => report,
-        Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &name, Outcome::Cancelled),
-        // Nothing was begun: the whole run ends with the guard rail's own code.
+        Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(area, name, Outcome::Cancelled),
         Err(error) if is_early(&error) => return Err(failure(error)),
-        Err(error) => ItemReport::failed(set.key.area, &name, plana_harness::chain(&error)),
+        Err(error) => ItemReport::failed(area, name, plana_harness::chain(&error)),
     };
     context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
     Ok(())

@@ -5,7 +5,7 @@ mod attachments;
 use std::{path::PathBuf, time::Instant};
 
 use futures::TryStreamExt as _;
-use plana_drill::{Refusal, Source, failure, is_early};
+use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::{
     Area, SetKey, Stamp,
@@ -21,11 +21,11 @@ use attachments::Found;
 use crate::{
     args::TenantArgs,
     filestore::{owner, planned, report},
-    restore::{attempt, could_begin, found, target},
+    restore::{attempt, could_begin, found, settle, target},
 };
 
-/// Restores a tenant's database and files. The server is asked whether it could take the database, the files are unpacked and proven, the database follows, and both take their
-/// places when both are there.
+/// Restores a tenant's database and files. The server is asked whether it could take the database, the files are unpacked and
+/// proven, the database follows, and both take their places when both are there.
 ///
 /// # Errors
 /// Whatever kept it from being begun; later failures are items of the report.
@@ -102,17 +102,17 @@ impl Tenant<'_> {
         }
         // The files may take an hour: what would keep the database from being restored is said before.
         if let Err(error) = could_begin(self.context, &self.args.database, self.dump).await {
-            return self.failed(self.dump, error, began);
+            return settle(self.context, self.dump, began, Err(error));
         }
         let staged = match self.stage().await {
             Ok(staged) => staged,
-            Err(error) => return self.failed(self.files, error.into(), began),
+            Err(error) => return settle(self.context, self.files, began, Err(error.into())),
         };
         let began_database = Instant::now();
         match attempt(self.context, self.source, &self.args.database, self.dump).await {
             Ok(report) => self.say(report, self.dump, began_database),
             // The files are removed again with `staged`.
-            Err(error) => return self.failed(self.dump, error, began_database),
+            Err(error) => return settle(self.context, self.dump, began_database, Err(error)),
         }
         match self.place(staged).await {
             Ok(report) => self.say(report, self.files, began),
@@ -158,17 +158,6 @@ impl Tenant<'_> {
         }
         let warnings = self.files.warnings.iter().cloned().chain(warnings).chain(found.listed);
         Ok(warnings.fold(report, ItemReport::warning))
-    }
-
-    /// A guard rail ends the run with its own code; anything else is an item.
-    fn failed(&self, set: &OpenSet, error: Refusal, began: Instant) -> Result<(), Failure> {
-        let (area, name) = (set.key.area, &set.manifest.name);
-        match error {
-            Refusal::Restore(RestoreError::Cancelled) => self.say(ItemReport::new(area, name, Outcome::Cancelled), set, began),
-            error if is_early(&error) => return Err(failure(error)),
-            error => self.say(ItemReport::failed(area, name, plana_harness::chain(&error)), set, began),
-        }
-        Ok(())
     }
 
     fn say(&self, report: ItemReport, set: &OpenSet, began: Instant) {

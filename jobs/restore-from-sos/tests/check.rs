@@ -39,6 +39,9 @@ fn a_key_is_told_what_it_lacks_and_what_it_has_too_much_of() {
     expect(&blind, "problem store rights", "the key may not read objects; allow s3:ListBucket and s3:GetObject");
     let mighty = call(User::Admin).expect_code(0);
     expect(&mighty, "warning store rights", "put and delete objects, which this job never does");
+    let writer = call(User::Backup).expect_code(1);
+    expect(&writer, "warning store rights", "the key may also put objects");
+    expect(&writer, "warning store rights", "the key may not list versions");
     assert_ne!(call(User::Nobody).code(), Some(0));
     assert_eq!(bucket.keys().unwrap(), keys, "nothing was written");
 }

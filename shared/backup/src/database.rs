@@ -5,7 +5,7 @@ use std::{io::Read, time::Duration};
 use chrono::Utc;
 use plana_pg::{
     archive::{ArchiveReader, ArchiveSummary, ArchiveVisitor},
-    dump::{DumpChild, DumpError, start_dump},
+    dump::start_dump,
     server::DatabaseInfo,
 };
 use plana_plan::{
@@ -16,10 +16,11 @@ use plana_plan::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    child::stream_child,
     commit::{Committed, commit},
     dumper::Dumper,
     error::BackupError,
-    payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
+    payload::{Content, Meter, PayloadKind, PayloadStream},
     target::{Origin, Target, begin_set},
 };
 
@@ -81,28 +82,13 @@ pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
     let started_at = Utc::now();
     let extensions = server.extensions(&database.name).await?;
     let settings = server.settings().with_database(&database.name);
-    let mut child = start_dump(pg_dump, server.facts().version, &settings, options).await?;
+    let child = start_dump(pg_dump, server.facts().version, &settings, options).await?;
     let hint_bytes = database.size_bytes.unwrap_or(0) / STORED_SHARE;
-
-    let process = child.process();
-    let stop = move || process.terminate();
-    let archive = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dump has no output".to_owned()))?;
-    let produce = move |content: Content<'_>| read_archive(archive, content, visitor);
     let kind = PayloadKind { suffix: ".dump", format: "postgresql-custom", compression: target.dump_compression };
     let stream = PayloadStream { target, set: &set, kind, hint_bytes, meter, cancel };
-    let streamed = stream_payload(stream, stop, produce).await;
-    let (pending, (summary, visitor)) = match streamed {
-        Ok(streamed) => streamed,
-        Err(error) => return Err(explain(error, child).await),
-    };
-    // The pipe closed cleanly and the archive is whole; only status 0 says that pg_dump thinks so too.
-    let warnings = match child.wait().await {
-        Ok(finished) => finished.warnings,
-        Err(error) => {
-            pending.abandon().await;
-            return Err(error.into());
-        }
-    };
+    // The archive is whole; only status 0 says that pg_dump thinks so too.
+    let produce = |archive, content: Content<'_>| read_archive(archive, content, visitor);
+    let (pending, (summary, visitor), warnings) = stream_child(child, stream, produce).await?;
     let payload = pending.complete().await?;
 
     let facts = database.facts(server.facts(), pg_dump.version, extensions, summary);
@@ -132,26 +118,6 @@ fn read_archive<V: ArchiveVisitor>(mut archive: impl Read, content: Content<'_>,
         content.write_all(&buffer[..read]).map_err(BackupError::Encode)?;
         if read < WORTH_READING_BYTES {
             std::thread::sleep(FILLING);
-        }
-    }
-}
-
-/// How long a child may take to say why its output ended.
-const LAST_WORDS: Duration = Duration::from_secs(10);
-
-/// Why the stream failed: an archive that is cut short is pg_dump's failure, and pg_dump knows why.
-pub(crate) async fn explain(error: BackupError, mut child: DumpChild) -> BackupError {
-    if !matches!(error, BackupError::Archive(_) | BackupError::Read { .. }) {
-        child.terminate().await;
-        return error;
-    }
-    let last_words: Result<Result<_, DumpError>, _> = tokio::time::timeout(LAST_WORDS, child.wait()).await;
-    match last_words {
-        Ok(Err(reason)) => reason.into(),
-        Ok(Ok(_)) => error,
-        Err(_elapsed) => {
-            child.terminate().await;
-            error
         }
     }
 }

@@ -11,11 +11,11 @@ use plana_plan::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    child::stream_child,
     commit::{Committed, commit},
-    database::explain,
     dumper::Dumper,
     error::BackupError,
-    payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
+    payload::{Content, Meter, PayloadKind, PayloadStream},
     target::{Origin, Target, begin_set},
 };
 
@@ -51,26 +51,11 @@ pub async fn dump_globals(
     let set = begin_set(Area::Globals, dump.cluster_name, SetLabel::from(dump.label.clone()), Stamp::new(started_at))?;
     let role_passwords = dump.passwords_omitted_because.is_none();
     let Dumper { server, options, .. } = dump.dumper;
-    let mut child = start_globals(dump.pg_dumpall, server.facts().version, server.settings(), role_passwords, options).await?;
+    let child = start_globals(dump.pg_dumpall, server.facts().version, server.settings(), role_passwords, options).await?;
 
-    let process = child.process();
-    let stop = move || process.terminate();
-    let output = child.take_stdout().ok_or_else(|| BackupError::Internal("pg_dumpall has no output".to_owned()))?;
-    let produce = move |content: Content<'_>| copy_to_end(output, content);
     let kind = PayloadKind { suffix: ".sql", format: "sql", compression: target.dump_compression };
     let stream = PayloadStream { target, set: &set, kind, hint_bytes: 0, meter, cancel };
-    let streamed = stream_payload(stream, stop, produce).await;
-    let (pending, ()) = match streamed {
-        Ok(streamed) => streamed,
-        Err(error) => return Err(explain(error, child).await),
-    };
-    let warnings = match child.wait().await {
-        Ok(finished) => finished.warnings,
-        Err(error) => {
-            pending.abandon().await;
-            return Err(error.into());
-        }
-    };
+    let (pending, (), warnings) = stream_child(child, stream, |output, content| copy_to_end(output, content)).await?;
     let payload = pending.complete().await?;
 
     let globals = GlobalsFacts {

@@ -5,6 +5,7 @@
 //! own listing; the manifest; one more look at the listing. Whatever fails on the way leaves
 //! objects that nobody takes for a backup, because the manifest is not there.
 
+mod child;
 pub mod commit;
 pub mod database;
 pub mod dumper;

@@ -150,15 +150,16 @@ impl Discovered {
     }
 }
 
-/// How long a mount may take to say what is in a directory.
+/// How long a mount may take at most to say what is in a directory.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks at every source. One that is not to be had keeps the others from nothing.
 pub async fn discover(context: &Context, sources: Vec<Source>, memory: &Memory, accept_empty: bool) -> Discovered {
     let mut discovered = Discovered::default();
+    let patience = context.config().filestore.stall_timeout.0.min(PATIENCE);
     for source in sources {
         let path = source.path.clone();
-        let held = match look(&source).await {
+        let held = match look(&source, patience).await {
             Ok(listing) => {
                 let held = listing.held(&source);
                 take_in(&mut discovered, &source, listing);
@@ -232,12 +233,12 @@ impl Listing {
     }
 }
 
-async fn look(source: &Source) -> io::Result<Listing> {
+async fn look(source: &Source, patience: Duration) -> io::Result<Listing> {
     let (path, is_root) = (source.path.clone(), source.config.root.is_some());
     let looking = tokio::task::spawn_blocking(move || if is_root { tenants(&path) } else { directory(&path) });
-    match tokio::time::timeout(PATIENCE, looking).await {
+    match tokio::time::timeout(patience, looking).await {
         Ok(looked) => looked.map_err(io::Error::other)?,
-        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()))),
+        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))),
     }
 }
 

@@ -173,6 +173,14 @@ mod tests {
         assert_eq!((named.len(), named.others()), (150_000, 1));
     }
 
+    #[test]
+    fn more_names_than_are_kept_are_an_error_and_no_memory() {
+        let mut collector = NameCollector::default();
+        let refused = (0..5_000_000u32).find(|number| collector.take(&path(*number)).is_err()).expect("an end");
+        assert!(refused as usize >= MOST_NAMES, "{refused}");
+        assert!(collector.names.len() <= 2 * MOST_NAMES, "{}", collector.names.len());
+    }
+
     proptest! {
         #[test]
         fn what_is_named_and_not_seen_is_lacking(named in proptest::collection::btree_set(0u32..300, 0..200), seen in proptest::collection::btree_set(0u32..300, 0..200)) {

@@ -65,13 +65,20 @@ impl Verdict {
 #[derive(Debug, Clone, Default)]
 pub struct KnownFiles {
     missing: BTreeSet<AttachmentName>,
+    unlisted: u64,
     unproven: BTreeSet<AttachmentName>,
 }
 
 impl KnownFiles {
     /// By the manifest, which lists the first of the missing ones, and by the files whose content was not what their names say.
     pub fn new(facts: &FileStoreFacts, unproven: impl IntoIterator<Item = AttachmentName>) -> Self {
-        KnownFiles { missing: names(&facts.missing), unproven: unproven.into_iter().collect() }
+        let unlisted = facts.missing.total.saturating_sub(facts.missing.listed.len() as u64);
+        KnownFiles { missing: names(&facts.missing), unlisted, unproven: unproven.into_iter().collect() }
+    }
+
+    /// How many files were missing already when the backup was made, and are not known by name: the list had no room for them.
+    pub const fn unlisted(&self) -> u64 {
+        self.unlisted
     }
 
     /// Judges what a row names. `is_there` is asked only for paths of attachments, which are safe to look for.
@@ -128,7 +135,9 @@ mod tests {
         let mut facts = FileStoreFacts::new(crate::manifest::FileStoreLayout::Odoo, "test", b"/srv");
         facts.missing.add(path(1).as_bytes(), None);
         let name = |number| AttachmentName::parse(path(number).as_bytes()).expect("an attachment");
+        facts.missing.total = 8;
         let known = KnownFiles::new(&facts, [name(2)]);
+        assert_eq!(known.unlisted(), 7);
         for (number, there, verdict) in [
             (0, true, Verdict::Whole),
             (0, false, Verdict::Missing),

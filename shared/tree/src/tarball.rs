@@ -255,6 +255,41 @@ mod tests {
         }
     }
 
+    /// A stream that has no end yet: the headers of a file.
+    fn headers(path: &[u8], size: u64, meta: &Meta) -> Vec<u8> {
+        let mut tarball = Tarball::new(Vec::new());
+        tarball.file(path, size, meta).expect("begins");
+        tarball.out
+    }
+
+    fn holds(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    // Each reader knows one of the two, and those that know both never show whether one is missing.
+    #[test]
+    fn a_name_that_fits_no_header_is_said_for_posix_and_for_gnu() {
+        let path = [b"./", &[b'n'; 255][..]].concat();
+        let said = headers(&path, 1, &META);
+        assert!(holds(&said, &record("path", &path)) && holds(&said, &[&path, &b"\0"[..]].concat()));
+        // PAX has no words for this one.
+        let path = [b"./", &[b'\xff'; 255][..]].concat();
+        let said = headers(&path, 1, &META);
+        assert!(!holds(&said, b"path=") && holds(&said, &[&path, &b"\0"[..]].concat()));
+    }
+
+    #[test]
+    fn numbers_that_octal_digits_cannot_hold_are_said_by_pax_and_in_base_256() {
+        let (size, uid, gid) = (1 << 33, 1 << 21, 1 << 22);
+        let said = headers(b"./large", size, &Meta { uid, gid, ..META });
+        for part in ["19 size=8589934592\n", "15 uid=2097152\n", "15 gid=4194304\n"] {
+            assert!(holds(&said, part.as_bytes()), "{part}");
+        }
+        let header = Header::from_byte_slice(&said[said.len() - BLOCK..]);
+        let found = (header.size().expect("a size"), header.uid().expect("an owner"), header.gid().expect("a group"));
+        assert_eq!(found, (size, uid.into(), gid.into()));
+    }
+
     fn read(bytes: &[u8]) -> Vec<(Vec<u8>, Meta, Vec<u8>, EntryType)> {
         let mut archive = tar::Archive::new(bytes);
         let entries = archive.entries().expect("an archive");

@@ -1,6 +1,6 @@
 //! What is stored is what was there.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use plana_plan::manifest::FileStoreLayout;
 
@@ -102,6 +102,26 @@ fn memory_does_not_grow_with_the_store() {
     let (small, large) = (peak(100), peak(1000));
     assert!(large < 160 << 20, "{} MiB", large >> 20);
     assert!(large < small + (24 << 20), "{} MiB with 15 MB, {} MiB with 150 MB", small >> 20, large >> 20);
+}
+
+#[test]
+fn memory_does_not_grow_with_a_directory_of_200_000_entries_beyond_their_names() {
+    let peak = |count: usize| {
+        let job = job();
+        // In memory where there is some: so many files take minutes on a slow disk.
+        let memory = Path::new("/dev/shm");
+        let tree = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        for number in 0..count {
+            fs::File::create(tree.path().join(format!("{number:040}"))).unwrap();
+        }
+        let outcome = job.clone().arg(format!("--directory={}", tree.path().display())).run().expect(0);
+        let set = job.store().committed().remove(0);
+        assert_eq!(facts(&set).files, count as u64);
+        outcome.done.peak_rss_bytes
+    };
+    let (small, large) = (peak(2_000), peak(200_000));
+    // A name of 40 bytes takes twice as much; nothing else of a file stays.
+    assert!(large < small + (32 << 20), "{} MiB with 2,000 entries, {} MiB with 200,000", small >> 20, large >> 20);
 }
 
 #[test]

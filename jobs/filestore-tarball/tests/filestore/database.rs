@@ -1,10 +1,11 @@
 //! What the tenants' databases say of their file stores.
 
-use std::fs;
+use std::{fs, path::Path, sync::Arc};
 
 use plana_testkit::{
-    job::Job,
+    job::{Job, Outcome},
     pg::{PgCluster, PgMajor, quote_identifier},
+    spoiled::{Spoil, SpoilRule, SpoiledTree, Step},
 };
 
 use crate::{Root, expect_words, facts, job, paths, set_of};
@@ -64,28 +65,50 @@ fn files_that_rows_name_and_the_store_lacks_are_missing_and_no_failure_of_ours()
     expect_words(&outcome.warnings(), &["1 file missing", &tenant.files[3]]);
 }
 
+/// Runs a tenant's job on a tree whose first file, when it is read, makes the database do that: what happens then happens after
+/// the database was asked for the first time.
+fn run_while_the_database_does(tenant: &Tenant, sql: String) -> (Job, Outcome) {
+    let job = job().on(cluster());
+    let mounted = job.home().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let tree = SpoiledTree::mount(&tenant.root.0, &mounted).unwrap();
+    let name = tenant.name.clone();
+    let act = Spoil::Act(Arc::new(move |_: &Path| drop(cluster().psql(&name, &sql).unwrap())));
+    let rule = tree.add(SpoilRule::on(Step::Read, &tenant.files[0], act).times(1));
+    let outcome = job.clone().arg(format!("--root={}", mounted.display())).run().expect(0);
+    assert_eq!(rule.hits(), 1);
+    (job, outcome)
+}
+
 #[test]
 fn a_file_that_is_no_longer_named_afterwards_is_not_missing() {
     let tenant = Tenant::new();
-    let (deleted, missing) = (tenant.files[2].clone(), tenant.files[5].clone());
-    for file in [&deleted, &missing] {
+    let (deleted, missing) = (&tenant.files[2], &tenant.files[5]);
+    for file in [deleted, missing] {
         fs::remove_file(tenant.root.path(&tenant.name).join(file)).unwrap();
     }
-    // The row goes while the tree is read: a trigger of the store's lock would be too late, so the tree takes its time.
-    let mounted = tenant.job.home().join("mounted");
-    fs::create_dir(&mounted).unwrap();
-    let tree = plana_testkit::spoiled::SpoiledTree::mount(&tenant.root.0, &mounted).unwrap();
-    let (name, gone) = (tenant.name.clone(), deleted.clone());
-    let delete = move |_: &std::path::Path| {
-        cluster().psql(&name, &format!("DELETE FROM ir_attachment WHERE store_fname = '{gone}'")).unwrap();
-    };
-    let spoil = plana_testkit::spoiled::Spoil::Act(std::sync::Arc::new(delete));
-    let rule = plana_testkit::spoiled::SpoilRule::on(plana_testkit::spoiled::Step::Read, &tenant.files[0], spoil).times(1);
-    let rule = tree.add(rule);
-    let job = job().on(cluster()).arg(format!("--root={}", mounted.display()));
-    job.run().expect(0);
-    assert_eq!(rule.hits(), 1);
+    let (job, _) = run_while_the_database_does(&tenant, format!("DELETE FROM ir_attachment WHERE store_fname = '{deleted}'"));
     assert_eq!(paths(&facts(&set_of(&job, &tenant.name)).missing), [missing.as_str()]);
+}
+
+#[test]
+fn a_row_that_comes_while_the_tree_is_read_makes_nothing_missing() {
+    let tenant = Tenant::new();
+    let late = crate::attachment(b"written after the walk had passed");
+    let (job, _) = run_while_the_database_does(&tenant, format!("INSERT INTO ir_attachment (store_fname) VALUES ('{late}')"));
+    let set = set_of(&job, &tenant.name);
+    assert_eq!((facts(&set).missing.total, facts(&set).named_by_database), (0, Some(8)));
+}
+
+#[test]
+fn files_that_cannot_be_asked_for_again_are_listed_as_what_they_may_be() {
+    let tenant = Tenant::new();
+    fs::remove_file(tenant.root.path(&tenant.name).join(&tenant.files[2])).unwrap();
+    let (job, outcome) = run_while_the_database_does(&tenant, "DROP TABLE ir_attachment".to_owned());
+    let set = set_of(&job, &tenant.name);
+    assert_eq!(paths(&facts(&set).missing), [tenant.files[2].as_str()]);
+    expect_words(facts(&set).missing.listed[0].reason.as_deref().unwrap(), &["could not be asked"]);
+    expect_words(&outcome.warnings(), &["still named could not be asked again", "ir_attachment"]);
 }
 
 #[test]

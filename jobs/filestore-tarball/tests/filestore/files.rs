@@ -6,6 +6,7 @@ use std::{
     io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -130,6 +131,31 @@ fn files_that_grow_at_every_look_are_listed_unless_their_source_says_that_they_g
 }
 
 #[test]
+fn a_small_file_that_grew_is_read_again_as_it_is_now() {
+    let grow = |path: &Path| fs::File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
+    let site = Site::new();
+    let rule = site.tree.add(SpoilRule::on(Step::Read, "zz/small", act(grow)).times(1));
+    site.whole();
+    assert_eq!(rule.hits(), 1);
+}
+
+#[test]
+fn nothing_but_zeros_stands_for_what_a_small_file_lost_at_every_look() {
+    let halve = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    };
+    let site = Site::new();
+    site.on(Step::Read, "zz/small", act(halve));
+    site.not_whole("zz/small", &["shrank from", "zeros fill the rest"]);
+    let set = set_of(&site.job, "acme.app");
+    let taken = Command::new("tar").arg("-xOzf").arg(&set.volumes()[0]).arg("./zz/small").output().unwrap().stdout;
+    let same = taken.iter().zip(noise("small", 40_000)).take_while(|(taken, was)| *taken == was).count();
+    // Earlier looks, at more of it, have left their bytes in the same memory.
+    assert!(same > 0 && same < taken.len() && taken[same..].iter().all(|byte| *byte == 0), "{same} of {}", taken.len());
+}
+
+#[test]
 fn a_file_that_shrinks_while_it_is_read() {
     let cut = |size: u64| act(move |path: &Path| fs::File::options().write(true).open(path).unwrap().set_len(size).unwrap());
     // A small one is read again, as it is now.
@@ -164,63 +190,80 @@ fn files_that_vanish_or_are_replaced_between_listing_and_opening() {
 
 #[test]
 fn an_attachment_that_is_just_being_written_is_waited_for() {
-    let site = Site::new();
-    let content = noise("late", 30_000);
-    let path = site.root.0.join("acme.app").join(crate::attachment(&content));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, &content[..10_000]).unwrap();
-    let (whole, of) = (content.clone(), path.clone());
-    // The rest comes once it was opened for the first time.
-    let rest = act(move |path: &Path| {
-        assert_eq!(path, of);
-        let mut file = fs::File::options().append(true).open(path).unwrap();
-        std::thread::spawn({
-            let whole = whole.clone();
-            move || {
+    for (begun, size) in [(10_000, 30_000), (2 << 20, 3 << 20)] {
+        let site = Site::new();
+        let content = noise("late", size);
+        let path = site.root.path("acme.app").join(crate::attachment(&content));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &content[..begun]).unwrap();
+        // The rest comes once it was opened for the first time.
+        let rest = act(move |path: &Path| {
+            let (mut file, rest) = (fs::File::options().append(true).open(path).unwrap(), content[begun..].to_vec());
+            std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(100));
-                file.write_all(&whole[10_000..]).unwrap();
-            }
+                file.write_all(&rest).unwrap();
+            });
         });
-    });
-    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    site.tree.add(SpoilRule::on(Step::Open, &name, rest).times(1));
-    let set = site.whole();
-    assert_eq!((facts(&set).proven, facts(&set).damaged.total), (21, 0));
+        site.tree.add(SpoilRule::on(Step::Open, path.file_name().unwrap().to_str().unwrap(), rest).times(1));
+        let set = site.whole();
+        assert_eq!((facts(&set).proven, facts(&set).damaged.total), (21, 0));
+    }
 }
 
 #[test]
 fn a_tenant_that_is_removed_meanwhile_is_gone() {
     let site = Site::new();
-    site.root.fill("beta.app", 3, 100);
-    let acme = site.root.path("acme.app");
-    site.tree.add(SpoilRule::on(Step::Read, "zz/large", act(move |_| fs::remove_dir_all(&acme).unwrap())).times(1));
+    ["beta.app", "next.app"].iter().for_each(|tenant| site.root.fill(tenant, 3, 100));
+    // One while it is read, another before its turn.
+    let gone = ["acme.app", "next.app"];
+    let removed = gone.map(|tenant| site.root.path(tenant));
+    let remove = act(move |_| removed.iter().for_each(|tenant| fs::remove_dir_all(tenant).unwrap()));
+    site.tree.add(SpoilRule::on(Step::Read, "zz/large", remove).times(1));
     let outcome = site.job.run().expect(0);
-    assert_eq!((outcome.outcome("acme.app"), outcome.outcome("beta.app")), ("gone", "done"));
-    site.job.store().expect_nothing_of("acme.app");
+    assert_eq!((outcome.databases("gone"), outcome.databases("done")), (gone.map(str::to_owned).to_vec(), vec!["beta.app".to_owned()]));
+    gone.iter().for_each(|tenant| site.job.store().expect_nothing_of(tenant));
 }
 
 /// Waits for the last words of a run whose process the kernel keeps until the file system answers, and lets it go then.
 #[track_caller]
 fn last_words(site: &Site, mut running: Running, within: Duration) -> Outcome {
     let begun = Instant::now();
-    running.wait_until("its last words", |running| running.stderr().contains("] run ")).unwrap();
-    assert!(begun.elapsed() < within, "{:?}", begun.elapsed());
+    let said = running.wait_until("its last words", |running| running.stderr().contains("] run "));
+    let elapsed = begun.elapsed();
+    // Before anything fails here: nobody could end the run.
     site.tree.release();
+    said.unwrap();
+    assert!(elapsed < within, "{elapsed:?}");
     Outcome::wait(running)
 }
 
 #[test]
 fn a_file_system_that_does_not_answer_fails_its_item_in_time() {
-    for (step, path) in [(Step::Read, "zz/small"), (Step::Read, "zz/large"), (Step::Open, "zz/small"), (Step::List, "acme.app/zz")] {
+    // Only who reads a large file himself cannot be told; the others end at once, and nobody waits for them.
+    for (step, path, within) in
+        [(Step::Read, "zz/small", 12), (Step::Read, "zz/large", 40), (Step::Open, "zz/small", 12), (Step::List, "acme.app/zz", 12)]
+    {
         let site = Site::new();
         site.root.fill("beta.app", 3, 100);
         site.on(step, path, Spoil::Hang);
         let running = site.job.clone().set("filestore.stall_timeout", "2s").spawn();
-        let outcome = last_words(&site, running, Duration::from_secs(40)).expect(3);
+        let outcome = last_words(&site, running, Duration::from_secs(within)).expect(3);
         expect_words(outcome.error("acme.app"), &["nothing moved for 2s", "filestore.stall_timeout", "NFS mount may hang"]);
         assert_eq!(outcome.outcome("beta.app"), "done");
         site.job.store().expect_nothing_of("acme.app");
     }
+}
+
+#[test]
+fn a_root_that_does_not_answer_keeps_the_others_from_nothing() {
+    let site = Site::new();
+    let other = Root::named(&site.job, "other");
+    other.fill("beta.app", 3, 100);
+    site.on(Step::List, "root", Spoil::Hang);
+    let running = site.job.clone().arg(other.arg()).set("filestore.stall_timeout", "2s").spawn();
+    let outcome = last_words(&site, running, Duration::from_secs(20)).expect(1);
+    expect_words(outcome.run_error(), &["no answer within 2 s", "look at the mount"]);
+    assert_eq!(outcome.databases("done"), ["beta.app"]);
 }
 
 #[test]
@@ -257,7 +300,7 @@ fn unreadable_files_are_listed_for_a_user_who_is_not_root() {
     }
     let program = env!("CARGO_BIN_EXE_filestore-tarball");
     let (state, store) = (job.home().join("state"), format!("file://{}", job.home().join("store").display()));
-    let mut command = std::process::Command::new("setpriv");
+    let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program, "--output=json", &root.arg()]);
     let done = command.env("PLANA_JOBS__STATE_DIR", state).env("PLANA_JOBS__STORE__BACKUPS__URL", store).output().unwrap();
     let stderr = String::from_utf8_lossy(&done.stderr);

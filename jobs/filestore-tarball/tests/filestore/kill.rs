@@ -1,13 +1,14 @@
 //! Ended at any moment: what has a manifest is whole, nothing else looks like a backup, and the next run makes what is missing.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use plana_plan::Area;
 use plana_testkit::{
-    job::{Job, bucket::S3, look::Look},
+    job::{
+        Job,
+        bucket::S3,
+        look::{self, Look},
+    },
     process::Signal,
     proxy::{Action, Op, Rule},
 };
@@ -27,25 +28,9 @@ fn platform() -> (Job, Root) {
     (job.clone().arg(root.arg()).arg("--jobs=2"), root)
 }
 
-fn prove(store: &impl Look) -> Vec<String> {
-    for (set, manifest) in store.committed() {
-        store.prove(&set, &manifest, None);
-    }
-    store.backed_up(Area::Filestore)
-}
-
-/// Everything that has a manifest is a backup; the next run makes the rest, once each.
 #[track_caller]
 fn expect_resumable(job: &Job, store: &impl Look) {
-    job.expect_no_process_left();
-    let before = prove(store);
-    assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), before.len(), "{before:?}");
-    let outcome = job.clone().arg("--missing-within=12h").run().expect(0);
-    for tenant in TENANTS {
-        let expected = if before.iter().any(|name| name == tenant) { "fresh" } else { "done" };
-        assert_eq!(outcome.outcome(tenant), expected, "{tenant}, with {before:?} there");
-    }
-    assert_eq!(prove(store), TENANTS);
+    look::expect_resumable(job, store, &TENANTS.map(|tenant| (Area::Filestore, tenant)), None, None);
 }
 
 fn sweep(signal: Signal) {

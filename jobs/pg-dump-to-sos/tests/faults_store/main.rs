@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use common::{
     Job, Outcome,
     bucket::{S3, about},
-    expect_no_backend_left, expect_words,
+    expect_no_backend_left,
     faults::big_database,
     look::Look,
 };
@@ -113,10 +113,7 @@ impl Case {
 
     #[track_caller]
     fn failed(&self, outcome: &Outcome, words: &[&str]) {
-        expect_words(outcome.error(&self.database), words);
-        self.s3.expect_nothing_committed(&self.database);
-        assert!(outcome.item(&self.database)["key"].is_null(), "a failed item names no backup: {}", outcome.item(&self.database));
-        self.job.expect_no_process_left();
+        self.s3.expect_failed(&self.job, outcome, &self.database, words);
         expect_no_backend_left(cluster(), &self.database);
     }
 }

@@ -11,12 +11,14 @@ mod moments;
 mod sweep;
 mod together;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use common::{Job, Outcome, expect_words, faults::fill, look::Look};
+use common::{
+    Job, Outcome, expect_words,
+    faults::fill,
+    look::{Look, expect_resumable},
+};
+use plana_plan::Area;
 use plana_testkit::{
     bin::Done,
     pg::{PgCluster, PgMajor},
@@ -56,12 +58,10 @@ impl Platform {
             .limit(Duration::from_secs(60))
     }
 
-    /// The names that a complete store holds, in all areas.
-    fn names(&self) -> Vec<String> {
-        let mut names = self.databases.clone();
-        names.push("cluster".to_owned());
-        names.sort();
-        names
+    /// What a complete store holds.
+    fn items(&self) -> Vec<(Area, &str)> {
+        let databases = self.databases.iter().map(|name| (Area::Pg, name.as_str()));
+        databases.chain([(Area::Globals, "cluster")]).collect()
     }
 
     /// Nothing that the job started still runs, here or on the server.
@@ -85,22 +85,7 @@ impl Platform {
     #[track_caller]
     fn expect_resumable(&self, job: &Job, store: &impl Look, ended: Option<&Outcome>) {
         self.expect_nobody_left(job);
-        let mut proven = BTreeSet::new();
-        let before = store.prove_all(&self.cluster, &mut proven);
-        if let Some(ended) = ended.filter(|ended| ended.report.is_object()) {
-            // Only after a lost answer may there be more than it knew of.
-            for name in ended.databases("done") {
-                assert!(before.contains(&name), "{name} is called done: {before:?}");
-            }
-        }
-        assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), before.len(), "nothing is committed twice: {before:?}");
-        let outcome = job.clone().args(["--missing-within", "12h"]).run().expect(0);
-        for name in self.names() {
-            let area = if name == "cluster" { "globals" } else { "pg" };
-            let expected = if before.contains(&name) { "fresh" } else { "done" };
-            assert_eq!(outcome.item_in(area, &name)["outcome"], expected, "{name}, with {before:?} there");
-        }
-        assert_eq!(store.prove_all(&self.cluster, &mut proven), self.names());
+        expect_resumable(job, store, &self.items(), Some(&self.cluster), ended);
     }
 }
 

@@ -30,8 +30,8 @@ fn two_runs_at_once_do_the_work_once() {
             assert_eq!(code, Some(if locked == Some(0) { 0 } else { 11 }), "{}", outcome.done.stderr);
         }
         let done: u64 = [&one, &two].iter().filter_map(|outcome| outcome.report["totals"]["done"].as_u64()).sum();
-        assert_eq!(done, platform.names().len() as u64, "round {round}:\n{}\n{}", one.done.stderr, two.done.stderr);
-        assert_eq!(s3.prove_all(&platform.cluster, &mut BTreeSet::new()), platform.names());
+        assert_eq!(done, platform.items().len() as u64, "round {round}:\n{}\n{}", one.done.stderr, two.done.stderr);
+        s3.expect_all(&platform.items(), Some(&platform.cluster), &mut BTreeSet::new());
     }
 }
 

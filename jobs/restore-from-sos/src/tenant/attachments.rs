@@ -32,17 +32,22 @@ pub struct Found {
     pub listed: Vec<String>,
     losses: u64,
     unlisted: u64,
+    /// Files that were missing before, which the manifest counts and does not list: some of the losses may be among them.
+    known_by_number: u64,
 }
 
 impl Found {
     /// What is lost, if anything is.
     pub fn loss(&self) -> Option<String> {
-        let rows = self.losses;
-        (rows > 0).then(|| {
+        let Found { rows, losses, known_by_number, .. } = self;
+        (*losses > 0).then(|| {
+            let known = match known_by_number {
+                0 => String::new(),
+                more => format!(" (of {more} more that were, the manifest has no room for the names)"),
+            };
             format!(
-                "find the file of every attachment: {rows} of {} have none, and were not known as missing when the files were backed up; they \
-                 are listed among the warnings: look for them in another set (--files-of)",
-                self.rows
+                "find the file of every attachment: {losses} of {rows} have none, and were not known as missing when the files were backed \
+                 up{known}; they are listed among the warnings: look for them in another set (--files-of)"
             )
         })
     }
@@ -117,7 +122,7 @@ pub async fn look(context: &Context, args: &TenantArgs, database: &str, known: K
 
 /// On a thread of its own: on a network's file system each look takes its time.
 fn judge(mut rows: Receiver<AttachmentRow>, known: &KnownFiles, directory: PathBuf) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { known_by_number: known.unlisted(), ..Found::default() };
     while let Some(row) = rows.blocking_recv() {
         let is_there = |name: &plana_plan::attachment::AttachmentName| {
             fs::symlink_metadata(directory.join(name.to_string())).is_ok_and(|metadata| metadata.is_file())
@@ -126,4 +131,35 @@ fn judge(mut rows: Receiver<AttachmentRow>, known: &KnownFiles, directory: PathB
         found.add(&row, verdict);
     }
     found.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64) -> AttachmentRow {
+        AttachmentRow { id, name: None, res_model: None, res_id: None, store_fname: format!("ab/{id}") }
+    }
+
+    #[test]
+    fn more_attachments_than_are_listed_are_counted_all_the_same() {
+        let mut found = Found::default();
+        let most = i64::try_from(MOST_LISTED).expect("fits");
+        (0..most).for_each(|id| found.add(&row(id), Verdict::Missing));
+        let listed = Found { listed: found.listed.clone(), ..Found::default() }.finish().listed;
+        assert_eq!((listed.len(), listed.last().map(String::as_str)), (MOST_LISTED, Some("attachment 499: ab/499 is missing")));
+        (most..most + 7).for_each(|id| found.add(&row(id), Verdict::Missing));
+        found.add(&row(-1), Verdict::DamagedBefore);
+        let found = found.finish();
+        assert_eq!((found.rows, found.missing, found.damaged, found.listed.len()), (508, 507, 1, MOST_LISTED + 1));
+        assert_eq!(found.listed.last().map(String::as_str), Some("and 8 attachments more"));
+        assert!(found.loss().is_some_and(|loss| loss.contains("507 of 508")));
+    }
+
+    #[test]
+    fn what_the_manifest_had_no_room_for_may_be_among_the_losses() {
+        let found = Found { known_by_number: 3, losses: 1, rows: 9, ..Found::default() };
+        assert!(found.loss().is_some_and(|loss| loss.contains("1 of 9") && loss.contains("of 3 more that were")));
+        assert!(Found { losses: 0, ..found }.loss().is_none());
+    }
 }

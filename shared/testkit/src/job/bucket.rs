@@ -2,7 +2,7 @@
 
 use plana_plan::{SetKey, inventory::ObjectMeta, manifest::Manifest};
 
-use super::{Job, look::Look};
+use super::{Job, Outcome, expect_words, look::Look};
 use crate::{
     ceph::{Bucket, Gateway, User},
     proxy::{HttpProxy, Rule},
@@ -60,6 +60,15 @@ impl S3 {
     pub fn expect_nothing_committed(&self, database: &str) {
         let manifests = self.of_name(database);
         assert!(!manifests.iter().any(|object| object.key.ends_with("manifest.json")), "committed in spite of the failure: {manifests:#?}");
+    }
+
+    /// Panics unless the item of that name failed with these words, nothing of it counts, and nothing is left running.
+    #[track_caller]
+    pub fn expect_failed(&self, job: &Job, outcome: &Outcome, name: &str, words: &[&str]) {
+        expect_words(outcome.error(name), words);
+        self.expect_nothing_committed(name);
+        assert!(outcome.item(name)["key"].is_null(), "a failed item names no backup: {}", outcome.item(name));
+        job.expect_no_process_left();
     }
 
     /// The only set of that name, which must be the only thing stored of it, and no upload may be open.

@@ -12,7 +12,7 @@ use plana_plan::{
 };
 use sha2::{Digest, Sha256};
 
-use super::store::FileStore;
+use super::{Job, Outcome, store::FileStore};
 use crate::pg::PgCluster;
 
 /// A store, as someone sees it who may read.
@@ -77,17 +77,48 @@ pub trait Look {
 
     /// Proves every set that counts as a backup and was not proven before, and gives the names of all that do.
     #[track_caller]
-    fn prove_all(&self, cluster: &PgCluster, proven: &mut BTreeSet<SetKey>) -> Vec<String> {
+    fn prove_all(&self, cluster: Option<&PgCluster>, proven: &mut BTreeSet<SetKey>) -> Vec<String> {
         let sets = self.committed();
         for (set, manifest) in &sets {
             if proven.insert(set.clone()) {
-                self.prove(set, manifest, Some(cluster));
+                self.prove(set, manifest, cluster);
             }
         }
         let mut names: Vec<String> = sets.into_iter().map(|(_, manifest)| manifest.name).collect();
         names.sort();
         names
     }
+
+    /// Panics unless exactly these are there, each once, and proven.
+    #[track_caller]
+    fn expect_all(&self, items: &[(Area, &str)], cluster: Option<&PgCluster>, proven: &mut BTreeSet<SetKey>) {
+        let mut names: Vec<&str> = items.iter().map(|(_, name)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(self.prove_all(cluster, proven), names);
+    }
+}
+
+/// Panics unless a run that was ended early has left nothing but good beginnings: none of its processes runs, everything that has
+/// a manifest is a backup, and there once, and the next run makes the rest of `items`, and only that. What the run called done, if
+/// it could still say so, must be there.
+#[track_caller]
+pub fn expect_resumable(job: &Job, store: &impl Look, items: &[(Area, &str)], cluster: Option<&PgCluster>, ended: Option<&Outcome>) {
+    job.expect_no_process_left();
+    let mut proven = BTreeSet::new();
+    let before = store.prove_all(cluster, &mut proven);
+    if let Some(ended) = ended.filter(|ended| ended.report.is_object()) {
+        // Only after a lost answer may there be more than it knew of.
+        for name in ended.databases("done") {
+            assert!(before.contains(&name), "{name} is called done: {before:?}");
+        }
+    }
+    assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), before.len(), "nothing is committed twice: {before:?}");
+    let outcome = job.clone().args(["--missing-within", "12h"]).run().expect(0);
+    for (area, name) in items {
+        let expected = if before.iter().any(|one| one == name) { "fresh" } else { "done" };
+        assert_eq!(outcome.item_in(area.as_str(), name)["outcome"], expected, "{name}, with {before:?} there");
+    }
+    store.expect_all(items, cluster, &mut proven);
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -172,6 +172,23 @@ impl Action {
     pub fn rewrite(change: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
         Self::Rewrite(Arc::new(change))
     }
+
+    /// Replaces a text everywhere in the answer's body.
+    #[must_use]
+    pub fn replace(from: &'static str, to: &'static str) -> Self {
+        Self::rewrite(move |answer| answer.body = String::from_utf8_lossy(&answer.body).replace(from, to).into_bytes())
+    }
+
+    /// Leaves every object out of a listing.
+    #[must_use]
+    pub fn list_nothing() -> Self {
+        Self::rewrite(|answer| {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            if let (Some(start), Some(end)) = (text.find("<Contents>"), text.rfind("</Contents>")) {
+                answer.body = format!("{}{}", &text[..start], &text[end + "</Contents>".len()..]).into_bytes();
+            }
+        })
+    }
 }
 
 impl fmt::Debug for Action {

@@ -113,12 +113,15 @@ impl Staging {
     }
 
     /// Takes a name that is free. Where the file system cannot promise that, such as NFS, it was free a moment ago.
-    fn rename(&self, last: &OsStr) -> Result<Option<OsString>, ExtractError> {
+    pub(super) fn rename(&self, last: &OsStr) -> Result<Option<OsString>, ExtractError> {
         let renamed = match rustix::fs::renameat_with(&self.parent, &self.name, &self.parent, last, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(&self.parent, &self.name, &self.parent, last),
             renamed => renamed,
         };
-        renamed.map_err(|error| ExtractError::disk(&self.target, error))?;
+        renamed.map_err(|error| match error {
+            Errno::EXIST => ExtractError::target(&self.target, "something has taken that name meanwhile, and it is not touched"),
+            error => ExtractError::disk(&self.target, error),
+        })?;
         self.remove_lock();
         Ok(None)
     }

@@ -302,6 +302,32 @@ fn every_attachment_is_compared_with_its_name() {
 }
 
 #[test]
+fn of_what_a_manifest_has_no_room_to_list_no_more_is_believed_than_it_counts() {
+    let contents = [&b"good"[..], b"one", b"two"];
+    let mut paths = contents.map(|content| (attachment(content), content));
+    paths.sort();
+    let entries: Vec<Vec<u8>> = paths
+        .iter()
+        .flat_map(|(path, content)| {
+            let content = if *content == b"good" { &b"good"[..] } else { b"rotten" };
+            [directory(format!("./{}/", &path[..2]).as_bytes()), file(format!("./{path}").as_bytes(), content)]
+        })
+        .collect();
+    let said = |listed: &[u8]| {
+        let mut said = FileStoreFacts { layout: FileStoreLayout::Odoo, proven: 1, ..facts(3, 4, 16) };
+        said.damaged.add(attachment(listed).as_bytes(), None);
+        said.damaged.total = 2;
+        said
+    };
+    let proof = Site::new().extract(&archive(&entries), &said(b"one")).expect("one is listed, and another known of");
+    assert_eq!(proof.unproven.len(), 2);
+    let site = Site::new();
+    let error = site.extract(&archive(&entries), &said(b"good")).expect_err("both are strangers").to_string();
+    assert!(error.contains("does not know of it"), "{error}");
+    site.expect_nothing();
+}
+
+#[test]
 fn links_that_the_manifest_names_are_left_out_and_listed() {
     let tar = archive(&[file(b"./a", b"x"), entry(b"./b", b'2', b"")]);
     let site = Site::new();
@@ -406,6 +432,19 @@ fn a_target_that_appears_meanwhile_is_not_touched() {
     assert!(staging.place(false, stamp()).is_err());
     assert_eq!(site.names(), ["acme"]);
     assert_eq!(fs::read_dir(site.target()).expect("reads").count(), 0);
+}
+
+#[test]
+fn a_target_that_appears_at_the_last_moment_is_not_touched_either() {
+    // Somebody's empty directory, made after the last look: a plain rename would take its place.
+    let site = Site::new();
+    let staging = Staging::begin(&site.target(), false, NOBODY, 7).expect("begins");
+    fs::create_dir(site.target()).expect("makes");
+    let theirs = fs::metadata(site.target()).expect("is there").ino();
+    let error = staging.rename(std::ffi::OsStr::new("acme")).expect_err("it is taken").to_string();
+    assert!(error.contains("has taken that name meanwhile"), "{error}");
+    drop(staging);
+    assert_eq!((site.names(), fs::metadata(site.target()).expect("is there").ino()), (vec!["acme".to_owned()], theirs));
 }
 
 #[test]
