@@ -171,9 +171,9 @@ mod tests {
         let (dump, files) = (set(Area::InsurancePg), set(Area::InsuranceFilestore));
         let stamp = "acme/20261125T020000Z.upgrade.until-20261209T020000Z.00000001";
         let command = |sets: &[InsuredSet], directory| restore_command(&[], sets, directory);
-        assert_eq!(command(&[dump.clone()], None), format!("restore-from-sos restore insurance-pg/{stamp} --replace"));
+        assert_eq!(command(std::slice::from_ref(&dump), None), format!("restore-from-sos restore insurance-pg/{stamp} --replace"));
         assert_eq!(
-            command(&[files.clone()], Some("/srv/files of acme")),
+            command(std::slice::from_ref(&files), Some("/srv/files of acme")),
             format!("restore-from-sos restore-filestore insurance-filestore/{stamp} --to '/srv/files of acme' --replace")
         );
         let options = ["--config".to_owned(), "/etc/it's.toml".to_owned()];
