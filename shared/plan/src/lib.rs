@@ -22,6 +22,7 @@ pub mod name;
 pub mod parts;
 pub mod pgclient;
 pub mod receipt;
+pub mod retention;
 pub mod select;
 pub mod set;
 pub mod stamp;
