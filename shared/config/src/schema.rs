@@ -20,7 +20,7 @@ pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers}
 pub use filestore::{Filestore, FilestoreSource, TarballCompression};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use postgres::Postgres;
-pub use retention::Retention;
+pub use retention::{KeepPeriods, Legacy, Retention, StorePrice};
 pub use store::{ChecksumMode, S3Client, Store, StoreName, Stores, Upload};
 
 /// The whole configuration.

@@ -33,9 +33,14 @@ const DAMAGED: &str = "plana_jobs_filestore_damaged_files";
 const MISSING: &str = "plana_jobs_filestore_missing_files";
 const NOT_WHOLE: &str = "plana_jobs_filestore_not_whole_files";
 const PROVEN: &str = "plana_jobs_last_proven_restorable_timestamp_seconds";
+const RETAINED_NEWEST: &str = "plana_jobs_retention_newest_timestamp_seconds";
+const RETAINED_OLDEST: &str = "plana_jobs_retention_oldest_timestamp_seconds";
+const FROZEN: &str = "plana_jobs_retention_frozen";
+const KEPT: &str = "plana_jobs_retention_kept_bytes";
+const FREED: &str = "plana_jobs_retention_freed_bytes";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 14] = [
+const FAMILIES: [(&str, &str); 19] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -50,6 +55,11 @@ const FAMILIES: [(&str, &str); 14] = [
     (MISSING, "Files that the database named and the store lacked."),
     (NOT_WHOLE, "Files that are not in that tarball as they were."),
     (PROVEN, "When a backup of this name was last restored and compared with its manifest."),
+    (RETAINED_NEWEST, "When the newest backup was begun that the store lists of this name."),
+    (RETAINED_OLDEST, "When the oldest backup was begun that the store lists of this name."),
+    (FROZEN, "1 while nothing of this name is deleted because no backup is fresh."),
+    (KEPT, "What the store keeps of this name."),
+    (FREED, "What the last run freed of this name."),
 ];
 
 /// The label that names the job. Not `job`: Prometheus sets that one itself when it scrapes a textfile.
@@ -130,6 +140,21 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
         let of_name = labels(&[(JOB, &report.job), ("area", item.area.as_str()), ("name", &item.name)]);
         if let Some(proven) = item.proven {
             set.set(PROVEN, &of_name, proven.timestamp() as f64);
+        }
+        if let Some(retained) = &item.retained {
+            let stamp = |stamp: Option<plana_plan::Stamp>| stamp.map(|stamp| stamp.instant().timestamp() as f64);
+            let measured = [
+                (RETAINED_NEWEST, stamp(retained.newest)),
+                (RETAINED_OLDEST, stamp(retained.oldest)),
+                (FROZEN, Some(f64::from(u8::from(retained.frozen)))),
+                (KEPT, Some(retained.kept_bytes as f64)),
+                (FREED, Some(retained.freed_bytes as f64)),
+            ];
+            for (family, value) in measured {
+                if let Some(value) = value {
+                    set.set(family, &of_name, value);
+                }
+            }
         }
         // Series of backups are of jobs that make them: a restore of a set says nothing about how it was made.
         if !report.resumable {

@@ -96,6 +96,21 @@ pub struct FileCounts {
     pub not_whole: u64,
 }
 
+/// What is kept of a name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// The oldest committed backup.
+    pub oldest: Option<Stamp>,
+    /// The newest committed backup.
+    pub newest: Option<Stamp>,
+    /// Whether everything is kept because no backup is fresh.
+    pub frozen: bool,
+    /// Bytes that are kept.
+    pub kept_bytes: u64,
+    /// Bytes that this run freed.
+    pub freed_bytes: u64,
+}
+
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemReport {
@@ -123,6 +138,8 @@ pub struct ItemReport {
     pub proven: Option<DateTime<Utc>>,
     /// What was found among the files of a file store. For metrics.
     pub files: Option<FileCounts>,
+    /// What is kept of the name. For metrics.
+    pub retained: Option<Box<Retained>>,
     /// The job's own columns, in their order.
     pub fields: Vec<Field>,
 }
@@ -143,6 +160,7 @@ impl ItemReport {
             newest: None,
             proven: None,
             files: None,
+            retained: None,
             fields: Vec::new(),
         }
     }
@@ -180,6 +198,11 @@ impl ItemReport {
     /// With what was found among its files.
     pub fn files(self, files: FileCounts) -> Self {
         ItemReport { files: Some(files), ..self }
+    }
+
+    /// With what is kept of the name.
+    pub fn retained(self, retained: Retained) -> Self {
+        ItemReport { retained: Some(Box::new(retained)), ..self }
     }
 
     /// With something that deserves attention.

@@ -153,7 +153,7 @@ impl Verdict {
                     format!("frozen: the newest backup of its name is of {}", day(newest.instant()))
                 }
                 Keep::Period(period) => period.to_string(),
-                Keep::InProgress { until } => format!("incomplete, perhaps still at work; left behind from {}", day(*until)),
+                Keep::InProgress { until } => format!("no backup yet, perhaps at work; left behind after {}", day(*until)),
                 Keep::LaterRun => "it may go, after older ones: one run takes no more (retention.max_sets)".to_owned(),
             },
             Verdict::Delete(delete) => match delete {
@@ -163,7 +163,7 @@ impl Verdict {
                 Delete::NoLongerInsured { since } => format!("insurance was over on {}", day(*since)),
                 Delete::Erased { by } => format!("its name was retired, to be gone by {}", day(*by)),
                 Delete::LeftBehind { latest_change } => {
-                    format!("left behind: incomplete, and unchanged since {}", day(*latest_change))
+                    format!("left behind: no backup, and unchanged since {}", day(*latest_change))
                 }
             },
         }
