@@ -9,6 +9,7 @@ mod dump;
 mod filestore;
 mod measure;
 mod restore;
+mod retention;
 mod tools;
 
 use anyhow::Result;
@@ -21,5 +22,6 @@ fn main() -> Result<()> {
     println!("{}", measure::machine());
     dump::run(scale, rounds, wanted)?;
     restore::run(scale, rounds, wanted)?;
-    filestore::run(scale, rounds, wanted)
+    filestore::run(scale, rounds, wanted)?;
+    retention::run(scale, rounds, wanted)
 }

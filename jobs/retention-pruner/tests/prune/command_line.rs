@@ -1,6 +1,6 @@
 //! Usage, help, and the preflight.
 
-use plana_testkit::job::expect_words;
+use plana_testkit::job::{Job, expect_words};
 
 use crate::{job, nights, text};
 
@@ -39,7 +39,7 @@ fn wrong_configuration_is_told_with_its_key() {
         ),
         ("[retention.price]\nper_gib_month = -1.0\n", &["per_gib_month"]),
     ] {
-        let outcome = job().config(text).run();
+        let outcome = Job::of(env!("CARGO_BIN_EXE_retention-pruner")).config(text).run();
         assert_eq!(outcome.done.code(), Some(10), "{text}\n{}", outcome.done.stderr);
         expect_words(&outcome.done.stderr, words);
     }

@@ -110,7 +110,7 @@ fn a_retired_name_goes_to_its_windows_and_by_its_date() {
     assert_eq!(planned(&plan, "delete").len(), 2);
     nights(&job, "left.app", "starter", [0]);
     let stale = job.clone().arg("--dry-run").run().expect(0);
-    assert_eq!(planned(&stale, "delete").len(), 2, "begun before it was retired");
+    assert_eq!(planned(&stale, "delete").len(), 3, "begun before it was retired");
     let fresh = keys("pg", "left.app", "starter", chrono::Utc::now(), 7);
     fresh.iter().for_each(|key| drop(put(&job, key, chrono::Utc::now())));
     let void = job.clone().arg("--dry-run").run().expect(0);

@@ -50,7 +50,7 @@ fn a_listing_that_shrank_is_refused_until_somebody_accepts_it() {
     let lost: Vec<String> = sets(&job).into_iter().take(3).collect();
     let old = back_up(&job, "acme.app", "starter", 60);
     lost.iter().for_each(|set| std::fs::remove_dir_all(job.store().root().join(set)).unwrap());
-    std::fs::remove_dir_all(job.store().root().join(&sets(&job).into_iter().find(|set| *set != old).unwrap())).unwrap();
+    std::fs::remove_dir_all(job.store().root().join(sets(&job).into_iter().find(|set| *set != old).unwrap())).unwrap();
     refused(&job, &["left 10 committed sets, and now there are 7, 30 % fewer", "--accept-shrink"]);
     let plan = job.clone().arg("--dry-run").run().expect(0);
     expect_words(plan.report["refusals"][0].as_str().unwrap(), &["committed sets"]);

@@ -19,7 +19,7 @@ use plana_testkit::job::{Job, Outcome};
 use serde_json::Value;
 
 /// The job on a directory store, allowed to prune it.
-pub fn job() -> Job {
+fn job() -> Job {
     let job = Job::of(env!("CARGO_BIN_EXE_retention-pruner"));
     let url = format!("file://{}", job.store().root().display());
     fs::create_dir_all(job.store().root()).unwrap();
@@ -27,23 +27,23 @@ pub fn job() -> Job {
 }
 
 /// Allowed to prune that store.
-pub fn allowed(job: Job, url: &str) -> Job {
+fn allowed(job: Job, url: &str) -> Job {
     job.set("retention.enabled", "true").set("retention.stores", &format!("[\"{url}\"]"))
 }
 
-pub fn ago(days: i64) -> DateTime<Utc> {
+fn ago(days: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::days(days) - TimeDelta::hours(1)
 }
 
 /// The keys of a committed set.
-pub fn keys(area: &str, name: &str, label: &str, begun: DateTime<Utc>, nonce: u32) -> [String; 2] {
+fn keys(area: &str, name: &str, label: &str, begun: DateTime<Utc>, nonce: u32) -> [String; 2] {
     let stamp = begun.format("%Y%m%dT%H%M%SZ");
     let set = format!("{area}/{name}/{stamp}.{label}.{nonce:08x}");
     [format!("{set}/{name}_{stamp}.dump.zst"), format!("{set}/manifest.json")]
 }
 
 /// Stores a file that was last changed then.
-pub fn put(job: &Job, key: &str, changed: DateTime<Utc>) -> PathBuf {
+fn put(job: &Job, key: &str, changed: DateTime<Utc>) -> PathBuf {
     let path = job.store().root().join(key);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, "0123456789").unwrap();
@@ -53,19 +53,19 @@ pub fn put(job: &Job, key: &str, changed: DateTime<Utc>) -> PathBuf {
 }
 
 /// A backup of a name that is so many days old; gives its set.
-pub fn back_up(job: &Job, name: &str, label: &str, days: i64) -> String {
+fn back_up(job: &Job, name: &str, label: &str, days: i64) -> String {
     let keys = keys("pg", name, label, ago(days), days as u32);
     keys.iter().for_each(|key| drop(put(job, key, ago(days))));
     keys[0].rsplit_once('/').unwrap().0.to_owned()
 }
 
 /// Backups of a name, so many days old; gives their sets.
-pub fn nights(job: &Job, name: &str, label: &str, days: impl IntoIterator<Item = i64>) -> Vec<String> {
+fn nights(job: &Job, name: &str, label: &str, days: impl IntoIterator<Item = i64>) -> Vec<String> {
     days.into_iter().map(|day| back_up(job, name, label, day)).collect()
 }
 
 /// The sets that are in the store.
-pub fn sets(job: &Job) -> Vec<String> {
+fn sets(job: &Job) -> Vec<String> {
     let files = job.store().files();
     let mut sets: Vec<String> = files.iter().filter_map(|(key, _)| Some(key.rsplit_once('/')?.0.to_owned())).collect();
     sets.dedup();
@@ -73,13 +73,13 @@ pub fn sets(job: &Job) -> Vec<String> {
 }
 
 /// The sets of a plan with that verdict.
-pub fn planned(outcome: &Outcome, verdict: &str) -> Vec<String> {
+fn planned(outcome: &Outcome, verdict: &str) -> Vec<String> {
     let sets = outcome.report["sets"].as_array().unwrap_or_else(|| panic!("no plan:\n{}", outcome.done.stderr));
     sets.iter().filter(|set| set["verdict"] == verdict).filter_map(|set: &Value| set["key"].as_str().map(str::to_owned)).collect()
 }
 
 /// The job's answer for people, on the same store and allowed to prune it.
-pub fn text(job: &Job, args: &[&str], settings: &[(&str, &str)]) -> String {
+fn text(job: &Job, args: &[&str], settings: &[(&str, &str)]) -> String {
     let url = format!("file://{}", job.store().root().display());
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_retention-pruner"));
     command.args(args).env_clear().env("PLANA_JOBS__STATE_DIR", job.home().join("state")).env("PLANA_JOBS__STORE__BACKUPS__URL", &url);
