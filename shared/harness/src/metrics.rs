@@ -303,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_a_name_is_told_also_by_a_job_that_makes_no_backups() {
+        let newest = Some(Stamp::new(DateTime::from_timestamp(90, 0).unwrap()));
+        let retained = crate::report::Retained { oldest: None, newest, frozen: true, kept_bytes: 7, freed_bytes: 3 };
+        let item = ItemReport::new(Area::Pg, "a", Outcome::Done).retained(retained);
+        let report = Report { resumable: false, ..report(Exit::Done, 100, vec![item]) };
+        let told = merge(Metrics::default(), &update(&report, &Scope::default(), true));
+        let of_name = [("area", "pg"), ("name", "a")];
+        let values = [RETAINED_NEWEST, RETAINED_OLDEST, FROZEN, KEPT, FREED, NEWEST].map(|family| value(&told, family, &of_name));
+        assert_eq!(values, [Some(90.0), None, Some(1.0), Some(7.0), Some(3.0), None]);
+    }
+
+    #[test]
     fn a_name_that_is_gone_goes_and_a_fresh_one_stays() {
         let fresh = done("a", 90);
         let fresh = ItemReport { outcome: Outcome::Fresh, bytes: None, ..fresh };

@@ -111,6 +111,8 @@ fn a_retired_name_goes_to_its_windows_and_by_its_date() {
     nights(&job, "left.app", "starter", [0]);
     let stale = job.clone().arg("--dry-run").run().expect(0);
     assert_eq!(planned(&stale, "delete").len(), 3, "begun before it was retired");
+    // Stamps are whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let fresh = keys("pg", "left.app", "starter", chrono::Utc::now(), 7);
     fresh.iter().for_each(|key| drop(put(&job, key, chrono::Utc::now())));
     let void = job.clone().arg("--dry-run").run().expect(0);

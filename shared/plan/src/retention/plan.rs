@@ -10,7 +10,7 @@ use super::{
     stock::{GroupKey, Loose, SetFacts, SetId, Sets, Stock, Unfinished},
     verdict::{Keep, Verdict},
 };
-use crate::{Area, Label, SetKey, Stamp};
+use crate::{Label, SetKey, Stamp};
 
 /// What guards the sets of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +195,7 @@ fn void_retirements(stock: &Stock, policy: &Policy, at: DateTime<Utc>) -> BTreeS
     if policy.retired.is_empty() {
         return void;
     }
-    for (key, sets) in stock.groups.iter().filter(|(key, _)| matches!(key.area, Area::Pg | Area::Filestore)) {
+    for (key, sets) in stock.groups.iter().filter(|(key, _)| key.area.has_tiers()) {
         let name = key.plain_name();
         let Some(retirement) = policy.retired.get(&name) else { continue };
         let is_fresh = |id: &SetId| retirement.at < id.stamp.instant() && id.stamp.instant() <= at;

@@ -67,10 +67,10 @@ pub fn doomed(objects: &[(String, i64)], rules: &Rules, now: i64) -> BTreeSet<St
     let mut void: BTreeSet<&str> = BTreeSet::new();
     for (group, sets) in &groups {
         let (area, name) = group.split_once('/').unwrap();
-        if let Some((retired_at, _)) = rules.retired.get(name).filter(|_| area != "insurance-pg") {
-            if sets.values().any(|set| set.committed() && set.stamp > *retired_at && set.stamp <= now) {
-                void.insert(name);
-            }
+        let retired = rules.retired.get(name).filter(|_| area != "insurance-pg");
+        let is_fresh = |set: &&Set<'_>| retired.is_some_and(|(at, _)| set.committed() && set.stamp > *at && set.stamp <= now);
+        if sets.values().any(|set| is_fresh(&set)) {
+            void.insert(name);
         }
     }
     let mut gone = BTreeSet::new();

@@ -221,7 +221,6 @@ fn a_year_and_a_half_of_nights_agrees_with_the_oracle() {
         (one.join(), other.join())
     });
     for seen in [one.expect("the first half"), other.expect("the second half")] {
-        println!("{seen:?}");
         let Seen { deleted, debris, frozen, kills, future, void, erased, on_leap_day } = seen;
         for (what, count) in [("deleted", deleted), ("debris", debris), ("frozen", frozen), ("kills", kills), ("future", future)] {
             assert!(count > 20, "{what}: {count}");
