@@ -160,7 +160,7 @@ for day in 364 200 95 91 60 40 31 29 2 1; do aged bakery.planapulse.app starter 
 for day in 400 300 100 20 1; do aged acme.planapulse.app enterprise "$day"; done
 cp -a "$work/store/pg/bakery.planapulse.app" "$work/store/pg/gone.planapulse.app"
 find "$work/store/pg/gone.planapulse.app" -name '*bakery*' | while read -r file; do mv "$file" "${file/bakery.planapulse.app_/gone.planapulse.app_}"; done
-find "$work/store/pg/gone.planapulse.app" -mindepth 1 -maxdepth 1 -newermt '25 days ago' -exec rm -r {} +
+find "$work/store/pg/gone.planapulse.app" -name manifest.json -newermt '25 days ago' -printf '%h\n' | xargs rm -r
 rm "$(find "$work/store/pg/bakery.planapulse.app" -name '*.starter.00000028' -print)/manifest.json"
 echo "somebody's notes" >"$work/store/README"
 export PLANA_JOBS__RETENTION__STORES="[\"$store\"]"

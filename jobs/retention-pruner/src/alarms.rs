@@ -1,5 +1,6 @@
 //! What somebody should look at, in words.
 
+use plana_harness::human;
 use plana_plan::{
     name::printable,
     retention::{Alarm, Plan},
@@ -42,8 +43,8 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
         let named: Vec<String> = plan.unknown.iter().take(NAMED).map(|(key, _)| printable(key)).collect();
         let more = if plan.unknown.len() > NAMED { ", …" } else { "" };
         warnings.push(format!(
-            "{} objects are unknown, and kept: {}{more} (all of them: --dry-run --output json; older backups: [[retention.legacy]])",
-            plan.unknown.len(),
+            "{} unknown, and kept: {}{more} (all of them: --dry-run --output json; older backups: [[retention.legacy]])",
+            human::count(plan.unknown.len(), "object"),
             named.join(", ")
         ));
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_backup::FileLocks;
-use plana_harness::{Context, Event, Failure, ItemReport, Outcome, Retained};
+use plana_harness::{Context, Event, Failure, ItemReport, Outcome, Retained, human};
 use plana_plan::{
     retention::{GroupPlan, Plan, Standing, Stock},
     select::Selection,
@@ -103,8 +103,10 @@ fn item(group: &GroupPlan, applied: &Applied) -> ItemReport {
         .retained(retained);
     item.error = applied.error();
     if applied.locked > 0 {
-        item = item
-            .warning(format!("{} objects are locked by the store: their sets go in a run after their locks have run out", applied.locked));
+        item = item.warning(format!(
+            "{} locked by the store: their sets go in a run after their locks have run out",
+            human::count(applied.locked as usize, "object")
+        ));
     }
     let changed = applied.changed.iter();
     changed.fold(item, |item, set| item.warning(format!("{set} is not as it was planned, and is left to the next run")))

@@ -35,7 +35,7 @@ fn what_the_dry_run_says_is_what_the_run_does() {
     assert_eq!((&item["deleted"], &item["swept"], &item["kept"]), (&Value::from(4), &Value::from(1), &Value::from(3)), "{item:#}");
     assert_eq!(item["freed_bytes"], 90);
     assert_eq!((&done.item("stale.app")["standing"], &done.item("stale.app")["deleted"]), (&Value::from("frozen"), &Value::from(0)));
-    expect_words(&done.warnings(), &["stale.app is frozen", "retire stale.app", "1 objects are unknown, and kept: README"]);
+    expect_words(&done.warnings(), &["stale.app is frozen", "retire stale.app", "1 object unknown, and kept: README"]);
     let left = sets(&job);
     assert!(doomed.iter().all(|set| !left.contains(set)) && all[4..].iter().all(|set| left.contains(set)), "{left:?}");
     for (path, stays) in [(debris, false), (probe, false), (upload, false), (strange, true), (readme, true)] {

@@ -171,7 +171,7 @@ fn locked_objects_are_reported_and_left() {
     let (job, s3) = aged(Gateway::shared().bucket_builder("prune").object_lock(Some(1)).create().unwrap());
     nights(&s3.bucket, "acme.app", &[60, 2, 1, 0]);
     let done = job.run().expect(0);
-    expect_words(&done.warnings(), &["1 objects are locked by the store"]);
+    expect_words(&done.warnings(), &["1 object locked by the store"]);
     assert_eq!((left(&s3.bucket).len(), &done.item("acme.app")["deleted"]), (8, &0.into()));
     s3.bucket.purge().unwrap();
 }
