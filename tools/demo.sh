@@ -34,8 +34,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say "Building (the first time takes a few minutes)"
-cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package insurance-snapshot --package restore-from-sos
-cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package restore-from-sos --package retention-pruner
+cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package insurance-snapshot --package restore-from-sos \
+  --package retention-pruner
 export PATH=$target:$bin:$PATH
 
 say "Starting a throwaway PostgreSQL and filling it with a small platform"

@@ -14,15 +14,10 @@ fn it_shows_each_jobs_help() {
         pg_dump_to_sos::Args::command(),
         filestore_tarball::Args::command(),
         insurance_snapshot::Args::command(),
+        retention_pruner::Args::command(),
         restore_from_sos::Args::command(),
     ];
     for mut command in jobs {
-    for mut command in [
-        pg_dump_to_sos::Args::command(),
-        filestore_tarball::Args::command(),
-        retention_pruner::Args::command(),
-        restore_from_sos::Args::command(),
-    ] {
         command = command.term_width(100);
         let help = command.render_help().to_string();
         let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
