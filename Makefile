@@ -24,6 +24,7 @@ build: ## The optimised binaries, in target/release
 bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump-one: one section)
 	@tools/install-deps.sh bench
 	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p plana-plan --example plan-a-million
 	$(CARGO) run --locked -p plana-benches -- $(ONLY)
 
 clean: ## Remove what was built

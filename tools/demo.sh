@@ -34,7 +34,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say "Building (the first time takes a few minutes)"
-cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package insurance-snapshot --package restore-from-sos --package partition-roller
+cargo build --locked --package pg-dump-to-sos --package filestore-tarball --package insurance-snapshot --package restore-from-sos \
+  --package partition-roller --package retention-pruner
 export PATH=$target:$bin:$PATH
 
 say "Starting a throwaway PostgreSQL and filling it with a small platform"
@@ -168,4 +169,35 @@ echo "the audit log has $(audit)"
 done
 echo "the audit log has $(audit)"
 [ "$(audit)" = "$before" ]
+
+say "Retention: a year of nights of three names, one of which is no longer backed up, and the plan for them"
+# Copies of today's sets, as they would have been made on earlier days.
+aged() { # name, label, days ago
+  local from to stamp day
+  from=$(find "$work/store/pg/$1" -mindepth 1 -maxdepth 1 | sort | tail -n 1)
+  day=$(date -u -d "$3 days ago" +%Y%m%d) stamp=$(basename "$from" | cut -d. -f1)
+  to=$work/store/pg/$1/${day}${stamp:8}.$2.$(printf '%08x' "$3")
+  mkdir "$to"
+  for file in "$from"/*; do cp "$file" "$to/$(basename "$file" | sed "s/$stamp/${day}${stamp:8}/")"; done
+  touch -d "$3 days ago" "$to"/*
+}
+for day in 364 200 95 91 60 40 31 29 2 1; do aged bakery.planapulse.app starter "$day"; done
+for day in 400 300 100 20 1; do aged acme.planapulse.app enterprise "$day"; done
+cp -a "$work/store/pg/bakery.planapulse.app" "$work/store/pg/gone.planapulse.app"
+find "$work/store/pg/gone.planapulse.app" -name '*bakery*' | while read -r file; do mv "$file" "${file/bakery.planapulse.app_/gone.planapulse.app_}"; done
+find "$work/store/pg/gone.planapulse.app" -name manifest.json -newermt '25 days ago' -printf '%h\n' | xargs rm -r
+rm "$(find "$work/store/pg/bakery.planapulse.app" -name '*.starter.00000028' -print)/manifest.json"
+echo "somebody's notes" >"$work/store/README"
+export PLANA_JOBS__RETENTION__STORES="[\"$store\"]"
+run retention-pruner --dry-run
+held=$(cd "$work/store" && find pg/bakery.planapulse.app -mindepth 1 -maxdepth 1 -name '*.starter.0000016c')
+run retention-pruner --explain "$held"
+run retention-pruner hold "$held"
+run retention-pruner retire gone.planapulse.app
+
+say "Nothing is deleted before it is allowed; then it is, and what the plan said is what went"
+retention-pruner && exit 1 || [ $? = 20 ]
+PLANA_JOBS__RETENTION__ENABLED=true run retention-pruner
+[ -d "$work/store/$held" ] && [ -e "$work/store/README" ] && echo "what was held and what nobody knows is still there"
+
 say "Done. Server and store are removed again."

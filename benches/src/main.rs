@@ -10,6 +10,7 @@ mod filestore;
 mod measure;
 mod partition;
 mod restore;
+mod retention;
 mod tools;
 
 use anyhow::Result;
@@ -23,5 +24,6 @@ fn main() -> Result<()> {
     dump::run(scale, rounds, wanted)?;
     restore::run(scale, rounds, wanted)?;
     filestore::run(scale, rounds, wanted)?;
-    partition::run(rounds, wanted)
+    partition::run(rounds, wanted)?;
+    retention::run(scale, rounds, wanted)
 }

@@ -15,6 +15,7 @@ fn it_shows_each_jobs_help() {
         filestore_tarball::Args::command(),
         partition_roller::Args::command(),
         insurance_snapshot::Args::command(),
+        retention_pruner::Args::command(),
         restore_from_sos::Args::command(),
     ];
     for mut command in jobs {

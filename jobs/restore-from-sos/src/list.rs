@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_backup::setup;
 use plana_drill::{Refusal, failure};
 use plana_harness::{Answer, Column, Context, Failure, OutputFormat, Tone, human};
-use plana_plan::{Area, Label, SetKey, expiry::Windows, inventory::StoredSet, manifest::Manifest};
+use plana_plan::{Area, SetKey, expiry::Windows, inventory::StoredSet, manifest::Manifest};
 use plana_restore::{Group, Wanted, groups, known_gaps, open_set};
 use plana_storage::DynStore;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub async fn list(context: Context, args: ListArgs, format: OutputFormat) -> Res
     let store = setup::open_store(context.config(), context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
     let areas = if args.area.is_empty() { Area::ALL.to_vec() } else { args.area.clone() };
     let wanted = Wanted { areas, name: args.name.clone() };
-    let windows = windows(&context);
+    let windows = context.config().retention.windows();
     let now = context.now();
     let mut lines = Vec::new();
     let mut found = groups(&store, &wanted);
@@ -62,11 +62,6 @@ pub async fn list(context: Context, args: ListArgs, format: OutputFormat) -> Res
         OutputFormat::Text => for_people(&store, &lines, now),
         OutputFormat::Json => for_programs(&store, &lines, now),
     })
-}
-
-fn windows(context: &Context) -> Windows {
-    let windows = &context.config().retention.windows;
-    Windows::new(windows.iter().filter_map(|(label, window)| Some((label.parse::<Label>().ok()?, *window))))
 }
 
 fn lines_of(group: Group, args: &ListArgs, windows: &Windows, now: DateTime<Utc>) -> Vec<Line> {

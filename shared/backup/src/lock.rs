@@ -69,6 +69,14 @@ impl FileLocks {
         FileLocks { directory: state_dir.join("locks") }
     }
 
+    /// The lock of a whole store, or `None` while another run holds it; dropping the file lets go.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn try_store(&self, url: &str) -> io::Result<Option<File>> {
+        self.try_file(&format!("store.{}.lock", name::encode(url)))
+    }
+
     fn try_file(&self, file_name: &str) -> io::Result<Option<File>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.directory.join(file_name))?;
         match file.try_lock() {

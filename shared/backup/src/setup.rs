@@ -97,6 +97,7 @@ impl SetupError {
                 | StoreError::Unusable(_)
                 | StoreError::Unsupported(_) => true,
                 StoreError::ClockSkew(_)
+                | StoreError::Locked(_)
                 | StoreError::NotFound(_)
                 | StoreError::AlreadyExists(_)
                 | StoreError::Unavailable(_)

@@ -35,7 +35,7 @@ pub async fn find(context: &Context, server: Option<&ConnectionSettings>) -> Tie
 }
 
 /// A line `database tier` per tenant; `#` begins a comment. A database's name may hold spaces, a tier may not.
-fn read_file(text: &str, mut complain: impl FnMut(String)) -> Tiers {
+pub fn read_file(text: &str, mut complain: impl FnMut(String)) -> Tiers {
     let mut found = Tiers::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();

@@ -22,7 +22,7 @@ pub use filestore::{Filestore, FilestoreSource, TarballCompression};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use partitions::{DeploymentRetention, PartitionedTables, Partitions, Retired};
 pub use postgres::Postgres;
-pub use retention::Retention;
+pub use retention::{KeepPeriods, Legacy, Retention, StorePrice};
 pub use store::{ChecksumMode, S3Client, Store, StoreName, Stores, Upload};
 
 /// The whole configuration.

@@ -123,6 +123,26 @@ fn rules(rules: &BTreeMap<String, Rule>, findings: &mut Findings) {
 }
 
 fn retention(retention: &Retention, findings: &mut Findings) {
+    let path = |key| ["retention", key];
+    findings.require(retention.floor >= 1, &path("floor"), "is 0", "1 keeps the newest backup of each name, whatever happens");
+    findings.require(retention.max_sets >= 1, &path("max_sets"), "is 0", "to delete nothing, set retention.enabled to false");
+    let percent = retention.max_shrink_percent <= 100;
+    findings.require(percent, &path("max_shrink_percent"), "is more than 100", "100 switches this guard off");
+    for url in &retention.stores {
+        let is_url = url.parse::<crate::StoreUrl>();
+        findings.require(
+            is_url.is_ok(),
+            &path("stores"),
+            format!("`{url}` is not a store's URL"),
+            "write s3://bucket/prefix or file:///directory",
+        );
+    }
+    let price = retention.price.per_gib_month.is_none_or(|price| price.is_finite() && price >= 0.0);
+    findings.require(price, &["retention", "price", "per_gib_month"], "is no price", "write it like 0.02, or leave it out");
+    for legacy in &retention.legacy {
+        let what = format!("the area {} of {} has names or times of its own", legacy.area, legacy.key.as_str());
+        findings.require(legacy.area.has_tiers(), &path("legacy"), what, "use pg, filestore or globals");
+    }
     for label in retention.windows.keys() {
         let help = "use lower-case letters, digits and hyphens";
         findings.require(label.parse::<Label>().is_ok(), &["retention", "windows", label], "is not a label", help);

@@ -38,9 +38,14 @@ const RETIRED: &str = "plana_jobs_partitions_retired";
 const DELETED: &str = "plana_jobs_partition_rows_deleted";
 const EXPIRED: &str = "plana_jobs_partitions_expired";
 const PROVEN: &str = "plana_jobs_last_proven_restorable_timestamp_seconds";
+const RETAINED_NEWEST: &str = "plana_jobs_retention_newest_timestamp_seconds";
+const RETAINED_OLDEST: &str = "plana_jobs_retention_oldest_timestamp_seconds";
+const FROZEN: &str = "plana_jobs_retention_frozen";
+const KEPT: &str = "plana_jobs_retention_kept_bytes";
+const FREED: &str = "plana_jobs_retention_freed_bytes";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 19] = [
+const FAMILIES: [(&str, &str); 24] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -60,6 +65,11 @@ const FAMILIES: [(&str, &str); 19] = [
     (DELETED, "Rows of this table that the last run deleted by their deployment's own retention."),
     (EXPIRED, "Partitions of this table that have expired and are still there."),
     (PROVEN, "When a backup of this name was last restored and compared with its manifest."),
+    (RETAINED_NEWEST, "When the newest backup was begun that the store lists of this name."),
+    (RETAINED_OLDEST, "When the oldest backup was begun that the store lists of this name."),
+    (FROZEN, "1 while nothing of this name is deleted because no backup is fresh."),
+    (KEPT, "What the store keeps of this name."),
+    (FREED, "What the last run freed of this name."),
 ];
 
 /// The label that names the job. Not `job`: Prometheus sets that one itself when it scrapes a textfile.
@@ -147,6 +157,21 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
                 [(MADE, partitions.made), (RETIRED, partitions.retired), (DELETED, partitions.deleted_rows), (EXPIRED, partitions.expired)]
             {
                 set.set(family, &of_name, count as f64);
+            }
+        }
+        if let Some(retained) = &item.retained {
+            let stamp = |stamp: Option<plana_plan::Stamp>| stamp.map(|stamp| stamp.instant().timestamp() as f64);
+            let measured = [
+                (RETAINED_NEWEST, stamp(retained.newest)),
+                (RETAINED_OLDEST, stamp(retained.oldest)),
+                (FROZEN, Some(f64::from(u8::from(retained.frozen)))),
+                (KEPT, Some(retained.kept_bytes as f64)),
+                (FREED, Some(retained.freed_bytes as f64)),
+            ];
+            for (family, value) in measured {
+                if let Some(value) = value {
+                    set.set(family, &of_name, value);
+                }
             }
         }
         // Series of backups are of jobs that make them: a restore of a set says nothing about how it was made.
@@ -293,6 +318,18 @@ mod tests {
         let full = merge(both, &update(&report(Exit::Done, 300, vec![done("a", 290), done("b", 290)]), &Scope::default(), true));
         assert_eq!(value(&full, LAST_RUN, &[("shard", "0/2")]), None);
         assert_eq!(value(&full, LAST_RUN, &[]), Some(300.0));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_name_is_told_also_by_a_job_that_makes_no_backups() {
+        let newest = Some(Stamp::new(DateTime::from_timestamp(90, 0).unwrap()));
+        let retained = crate::report::Retained { oldest: None, newest, frozen: true, kept_bytes: 7, freed_bytes: 3 };
+        let item = ItemReport::new(Area::Pg, "a", Outcome::Done).retained(retained);
+        let report = Report { resumable: false, ..report(Exit::Done, 100, vec![item]) };
+        let told = merge(Metrics::default(), &update(&report, &Scope::default(), true));
+        let of_name = [("area", "pg"), ("name", "a")];
+        let values = [RETAINED_NEWEST, RETAINED_OLDEST, FROZEN, KEPT, FREED, NEWEST].map(|family| value(&told, family, &of_name));
+        assert_eq!(values, [Some(90.0), None, Some(1.0), Some(7.0), Some(3.0), None]);
     }
 
     #[test]

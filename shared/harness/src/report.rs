@@ -111,6 +111,21 @@ pub struct PartitionCounts {
     pub expired: u64,
 }
 
+/// What is kept of a name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// The oldest committed backup.
+    pub oldest: Option<Stamp>,
+    /// The newest committed backup.
+    pub newest: Option<Stamp>,
+    /// Whether everything is kept because no backup is fresh.
+    pub frozen: bool,
+    /// Bytes that are kept.
+    pub kept_bytes: u64,
+    /// Bytes that this run freed.
+    pub freed_bytes: u64,
+}
+
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemReport {
@@ -140,6 +155,8 @@ pub struct ItemReport {
     pub files: Option<FileCounts>,
     /// What was done to a table's partitions. For metrics.
     pub partitions: Option<Box<PartitionCounts>>,
+    /// What is kept of the name. For metrics.
+    pub retained: Option<Box<Retained>>,
     /// The job's own columns, in their order.
     pub fields: Vec<Field>,
 }
@@ -161,6 +178,7 @@ impl ItemReport {
             proven: None,
             files: None,
             partitions: None,
+            retained: None,
             fields: Vec::new(),
         }
     }
@@ -203,6 +221,11 @@ impl ItemReport {
     /// With what was done to its partitions.
     pub fn partitions(self, partitions: PartitionCounts) -> Self {
         ItemReport { partitions: Some(Box::new(partitions)), ..self }
+    }
+
+    /// With what is kept of the name.
+    pub fn retained(self, retained: Retained) -> Self {
+        ItemReport { retained: Some(Box::new(retained)), ..self }
     }
 
     /// With something that deserves attention.

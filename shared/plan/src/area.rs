@@ -43,6 +43,11 @@ impl Area {
         }
     }
 
+    /// Whether labels decide how long its sets are kept, and floor and freeze guard them.
+    pub const fn has_tiers(self) -> bool {
+        matches!(self, Area::Pg | Area::Filestore | Area::Globals)
+    }
+
     /// Whether a set's label has a second segment, `until-{stamp}`.
     pub const fn is_insurance(self) -> bool {
         matches!(self, Area::InsurancePg | Area::InsuranceFilestore)

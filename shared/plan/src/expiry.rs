@@ -4,22 +4,78 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Area, Label, inventory::StoredSet, window::Window};
+use crate::{Area, Label, Stamp, inventory::StoredSet, window::Window};
 
 /// The windows of the labels. A label without one counts as unclassified: the longest that there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Windows(BTreeMap<Label, Window>);
+pub struct Windows {
+    labels: BTreeMap<Label, Window>,
+    partitions: Option<Window>,
+}
+
+/// Why a set has the window that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WindowSource {
+    /// Its own label.
+    Own,
+    /// The label of the newest committed set of its group.
+    Newest,
+    /// The tier that its name has today.
+    Tier,
+    /// The setting for partition archives.
+    Partitions,
+}
+
+/// The labels whose windows a set may have; the longest counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'a> {
+    /// Its own; `None` where a lowered tier is to count for sets of the higher one too.
+    pub own: Option<&'a Label>,
+    /// That of the newest committed set of its group.
+    pub newest: Option<&'a Label>,
+    /// The tier that its name has today, where it was looked up.
+    pub tier: Option<&'a Label>,
+}
 
 impl Windows {
-    /// The windows of these labels.
+    /// The windows of these labels. Partition archives are kept for ever.
     pub fn new(windows: impl IntoIterator<Item = (Label, Window)>) -> Self {
-        Windows(windows.into_iter().collect())
+        Windows { labels: windows.into_iter().collect(), partitions: None }
+    }
+
+    /// With a window for partition archives; `None` means for ever.
+    #[must_use]
+    pub fn with_partitions(self, partitions: Option<Window>) -> Self {
+        Windows { partitions, ..self }
     }
 
     /// The window of a label; `None` where no window is configured at all: then nothing expires.
     pub fn of(&self, label: &Label) -> Option<Window> {
-        self.0.get(label).or_else(|| self.0.values().max()).copied()
+        self.labels.get(label).or_else(|| self.labels.values().max()).copied()
     }
+
+    /// Whether a label has a window of its own.
+    pub fn knows(&self, label: &Label) -> bool {
+        self.labels.contains_key(label)
+    }
+
+    /// The window of a set that is neither insurance nor a partition, and whose label gives it; `None` means for ever.
+    pub fn longest(&self, labels: Labels<'_>) -> Option<(Window, WindowSource)> {
+        let of = |label: Option<&Label>, source| label.and_then(|label| self.of(label)).map(|window| (window, source));
+        let all = [of(labels.own, WindowSource::Own), of(labels.newest, WindowSource::Newest), of(labels.tier, WindowSource::Tier)];
+        // Of equal windows the first is named: the set's own label.
+        all.into_iter().flatten().reduce(|longest, next| if next.0 > longest.0 { next } else { longest })
+    }
+
+    /// The window of partition archives; `None` means for ever.
+    pub fn of_partitions(&self) -> Option<(Window, WindowSource)> {
+        self.partitions.map(|window| (window, WindowSource::Partitions))
+    }
+}
+
+/// Until when an insurance set is kept, and nothing else decides.
+pub fn insured_until(stamp: Stamp, until: Stamp) -> DateTime<Utc> {
+    until.instant().max(stamp.instant() + INSURANCE_LEAST)
 }
 
 /// Insurance is kept for so long whatever its `until` says.
@@ -42,11 +98,10 @@ impl StoredSet {
     /// `None` means for ever.
     pub fn kept_until(&self, newest: Option<&Label>, windows: &Windows) -> Option<DateTime<Utc>> {
         match (self.key.area, self.key.label.until) {
-            (Area::Partition, _) => None,
-            (area, Some(until)) if area.is_insurance() => Some(until.instant().max(self.key.stamp.instant() + INSURANCE_LEAST)),
-            _ => {
-                let own = windows.of(&self.key.label.label)?;
-                let window = newest.and_then(|label| windows.of(label)).map_or(own, |newest| newest.max(own));
+            (area, Some(until)) if area.is_insurance() => Some(insured_until(self.key.stamp, until)),
+            (area, _) => {
+                let labels = Labels { own: Some(&self.key.label.label), newest, tier: None };
+                let (window, _) = if area == Area::Partition { windows.of_partitions()? } else { windows.longest(labels)? };
                 Some(self.aged_from() + window.span())
             }
         }

@@ -23,6 +23,7 @@ pub mod partition;
 pub mod parts;
 pub mod pgclient;
 pub mod receipt;
+pub mod retention;
 pub mod select;
 pub mod set;
 pub mod sql;

@@ -131,7 +131,9 @@ impl SetKey {
         let mut names = Vec::with_capacity(area.name_segments());
         for _ in 0..area.name_segments() {
             let segment = segments.next()?;
-            name::decode_bytes(segment).ok()?;
+            if !name::is_segment(segment) {
+                return None;
+            }
             names.push(segment);
         }
         let set = segments.next()?;

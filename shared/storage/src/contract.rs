@@ -12,8 +12,8 @@ use plana_plan::{inventory::ObjectMeta, parts::Limits};
 
 pub use self::{
     objects::{
-        DeleteOutcome, ETag, GetBody, ListCursor, ListPage, NamePage, PartReceipt, PutMode, Stored, UploadMeta, UploadPage, VersionMeta,
-        VersionPage,
+        DeleteOutcome, ETag, GetBody, ListCursor, ListPage, NamePage, ObjectVersion, PartReceipt, PutMode, Stored, UploadMeta, UploadPage,
+        VersionMeta, VersionPage,
     },
     rights::{BucketSafety, Canary, Right, Rights, Shape, Switch},
 };
@@ -97,6 +97,15 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// When not even the first could be tried; else the outcomes tell.
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError>;
+
+    /// The same for single versions of objects, delete markers too: nothing is left of them, and nothing is put in their
+    /// place. A version that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] from a store that knows no versions; else as [`Store::delete`].
+    async fn delete_versions(&self, _versions: &[ObjectVersion]) -> Result<Vec<DeleteOutcome>, StoreError> {
+        Err(StoreError::Unsupported(Failure::new(Operation::Delete, self.url(), "there are no versions in it")))
+    }
 
     /// Lists uploads that were begun and neither completed nor aborted, a page at a time.
     ///

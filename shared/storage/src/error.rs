@@ -112,6 +112,9 @@ pub enum StoreError {
     /// The key may not do this.
     #[error("{0}: access denied; {advice}", advice = .0.advice())]
     AccessDenied(Failure),
+    /// The object is locked against deletion until its time.
+    #[error("{0}: the store keeps it locked; it can be deleted when its lock has run out")]
+    Locked(Failure),
     /// The store does not know the key, or its signature is wrong.
     #[error("{0}: the store refused the credentials; check access_key_id, secret_access_key and the region")]
     BadCredentials(Failure),
@@ -164,6 +167,7 @@ impl StoreError {
     pub fn failure(&self) -> &Failure {
         match self {
             StoreError::AccessDenied(failure)
+            | StoreError::Locked(failure)
             | StoreError::BadCredentials(failure)
             | StoreError::ClockSkew(failure)
             | StoreError::NoSuchBucket(failure)

@@ -15,8 +15,8 @@ use plana_plan::{inventory::ObjectMeta, parts::Limits};
 
 use crate::{
     contract::{
-        BucketSafety, Canary, DeleteOutcome, DynStore, GetBody, ListCursor, ListPage, NamePage, PartReceipt, PutMode, Rights, Shape, Store,
-        Stored, Upload, UploadPage, VersionPage,
+        BucketSafety, Canary, DeleteOutcome, DynStore, GetBody, ListCursor, ListPage, NamePage, ObjectVersion, PartReceipt, PutMode,
+        Rights, Shape, Store, Stored, Upload, UploadPage, VersionPage,
     },
     error::{Failure, Operation, StoreError},
 };
@@ -253,6 +253,11 @@ impl Store for FaultyStore {
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError> {
         let first = keys.first().map_or("", String::as_str);
         self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete(keys)).await
+    }
+
+    async fn delete_versions(&self, versions: &[ObjectVersion]) -> Result<Vec<DeleteOutcome>, StoreError> {
+        let first = versions.first().map_or("", |one| &one.key);
+        self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete_versions(versions)).await
     }
 
     async fn list_uploads(&self, prefix: &str, page: Option<&ListCursor>) -> Result<UploadPage, StoreError> {

@@ -31,8 +31,8 @@ pub mod writer;
 
 pub use budget::{MemoryBudget, PartSource};
 pub use contract::{
-    BucketSafety, Canary, DeleteOutcome, DynStore, ETag, GetBody, ListCursor, ListPage, NamePage, PartReceipt, PutMode, Right, Rights,
-    Shape, Store, Stored, Switch, Upload, UploadMeta, UploadPage, VersionMeta, VersionPage,
+    BucketSafety, Canary, DeleteOutcome, DynStore, ETag, GetBody, ListCursor, ListPage, NamePage, ObjectVersion, PartReceipt, PutMode,
+    Right, Rights, Shape, Store, Stored, Switch, Upload, UploadMeta, UploadPage, VersionMeta, VersionPage,
 };
 pub use directory::DirectoryStore;
 pub use error::{Failure, Operation, StoreError};

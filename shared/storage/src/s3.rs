@@ -33,8 +33,8 @@ use tokio::sync::OnceCell;
 use self::{request::Attempts, upload::S3Upload};
 use crate::{
     contract::{
-        BucketSafety, Canary, DeleteOutcome, GetBody, ListCursor, ListPage, NamePage, PutMode, Rights, Shape, Store, Stored, Upload,
-        UploadPage, VersionPage,
+        BucketSafety, Canary, DeleteOutcome, GetBody, ListCursor, ListPage, NamePage, ObjectVersion, PutMode, Rights, Shape, Store, Stored,
+        Upload, UploadPage, VersionPage,
     },
     error::{Failure, Operation, StoreError},
     key,
@@ -221,7 +221,12 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError> {
-        delete::delete(self, keys).await
+        let doomed: Vec<_> = keys.iter().map(|key| ObjectVersion { key: key.clone(), version: None }).collect();
+        delete::delete(self, &doomed).await
+    }
+
+    async fn delete_versions(&self, versions: &[ObjectVersion]) -> Result<Vec<DeleteOutcome>, StoreError> {
+        delete::delete(self, versions).await
     }
 
     async fn list_uploads(&self, prefix: &str, page: Option<&ListCursor>) -> Result<UploadPage, StoreError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::{MIB, Stores, contract, noise, read};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_plan::inventory::ObjectMeta;
-use plana_storage::{ETag, PartReceipt, PutMode, Store, StoreError, Stored, listing, verify};
+use plana_storage::{ETag, ObjectVersion, PartReceipt, PutMode, Store, StoreError, Stored, listing, verify};
 
 contract!(directory, memory, gateway, gateway_root; [
     small_objects_come_back_as_they_were_sent,
@@ -24,6 +24,7 @@ contract!(directory, memory, gateway, gateway_root; [
     the_clock_is_the_stores,
     rights_are_told_without_harm,
     versions_are_listed_or_said_not_to_be,
+    versions_are_deleted_by_their_ids_or_said_not_to_be,
 ]);
 
 async fn put(store: &dyn Store, key: &str, body: &'static [u8]) -> Stored {
@@ -263,6 +264,29 @@ async fn versions_are_listed_or_said_not_to_be(stores: Stores) {
         Err(error) => {
             assert!(matches!(error, StoreError::Unsupported(_)), "{error}");
             assert!(error.to_string().starts_with(&format!("list the versions of {}: ", stores.pruner.url())), "{error}");
+        }
+    }
+}
+
+async fn versions_are_deleted_by_their_ids_or_said_not_to_be(stores: Stores) {
+    for key in ["pg/acme/x", "pg/acme/y", "pg/acme/z"] {
+        put(&*stores.writer, key, b"x").await;
+    }
+    let doomed: Vec<_> = match listing::versions(&*stores.pruner, "pg/").try_collect::<Vec<_>>().await {
+        Ok(versions) => versions.into_iter().map(|one| ObjectVersion { key: one.key, version: Some(one.version) }).collect(),
+        Err(_) => vec![ObjectVersion { key: "pg/acme/x".to_owned(), version: Some("null".to_owned()) }],
+    };
+    match stores.pruner.delete_versions(&doomed[..1]).await {
+        Ok(outcomes) => {
+            assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
+            assert_eq!(keys(&*stores.writer, "").await, ["pg/acme/y", "pg/acme/z"]);
+            let outcomes = stores.pruner.delete_versions(&doomed).await.expect("deleted");
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
+            assert_eq!(keys(&*stores.writer, "").await, [""; 0]);
+        }
+        Err(error) => {
+            assert!(matches!(error, StoreError::Unsupported(_)), "{error}");
+            assert_eq!(keys(&*stores.writer, "").await.len(), 3, "nothing was deleted");
         }
     }
 }

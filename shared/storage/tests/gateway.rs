@@ -14,7 +14,9 @@ use common::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_config::{Config, Environment, StoreAccess, StoreName, schema::S3Client};
-use plana_storage::{OpenOptions, PutMode, Rights, S3Options, S3Store, Store as _, StoreError, Switch, VersionMeta, listing, open, verify};
+use plana_storage::{
+    ObjectVersion, OpenOptions, PutMode, Rights, S3Options, S3Store, Store as _, StoreError, Switch, VersionMeta, listing, open, verify,
+};
 use plana_testkit::{
     ceph::{Bucket, Gateway, User},
     proxy::{Action, Answer, Direction, Op, Rule, TcpProxy, Toxic},
@@ -424,4 +426,36 @@ async fn a_listing_of_versions_that_makes_no_sense_is_no_listing() {
         assert!(error.to_string().contains(words) && error.to_string().starts_with("list the versions of s3://"), "{error}");
     }
     assert!(spoiled.proxy.requests().iter().all(|seen| !seen.request.query.contains("encoding-type")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_deleted_for_good_and_a_locked_one_stays() {
+    let bucket = Gateway::shared().bucket_builder("versions").versioned().create().expect("a bucket");
+    let (backup, pruner) = (store(&bucket, User::Backup), store(&bucket, User::Pruner));
+    for body in ["one", "two"] {
+        backup.put("pg/%2Eacme/x", Bytes::from(body), PutMode::Overwrite).await.expect("put");
+    }
+    backup.put("pg/stays", Bytes::new(), PutMode::IfAbsent).await.expect("put");
+    pruner.delete(&["pg/%2Eacme/x".to_owned()]).await.expect("outcomes").remove(0).result.expect("a delete marker");
+    let all = |listed: Vec<VersionMeta>| -> Vec<ObjectVersion> {
+        listed.into_iter().map(|one| ObjectVersion { key: one.key, version: Some(one.version) }).collect()
+    };
+    let doomed = all(versions(&pruner, "pg/%2Eacme/").await);
+    assert_eq!(doomed.len(), 3, "two versions and a marker");
+    let outcomes = pruner.delete_versions(&doomed).await.expect("outcomes");
+    assert!(outcomes.len() == 3 && outcomes.iter().all(|one| one.result.is_ok()), "{outcomes:?}");
+    assert_eq!(versions(&pruner, "").await.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["pg/stays"]);
+
+    let bucket = Gateway::shared().bucket_builder("locked").object_lock(Some(1)).create().expect("a bucket");
+    let (backup, pruner) = (store(&bucket, User::Backup), store(&bucket, User::Pruner));
+    for key in ["pg/acme/x", "pg/acme/y"] {
+        backup.put(key, Bytes::from_static(b"the backup"), PutMode::IfAbsent).await.expect("put");
+    }
+    let doomed = all(versions(&pruner, "").await);
+    for several in [&doomed[..1], &doomed] {
+        let outcomes = pruner.delete_versions(several).await.expect("outcomes");
+        let error = outcomes[0].result.clone().expect_err("locked");
+        assert!(matches!(error, StoreError::Locked(_)), "{error:?}");
+    }
+    assert_eq!(versions(&pruner, "").await.len(), 2);
 }

@@ -40,12 +40,16 @@ impl Reporter {
     /// Puts what became of an item: logs it, sends its event, keeps it for the report.
     pub fn item(&self, item: ItemReport) {
         log(&item);
+        // An item without a key is no backup.
+        let is_backup = item.key.is_some();
         match item.outcome {
             Outcome::Failed => self.events.send(item_failed(&item)),
-            Outcome::Done => self.events.send_detail(item_committed(&item)),
+            Outcome::Done if is_backup => self.events.send_detail(item_committed(&item)),
             Outcome::Partial => {
                 self.events.send(item_failed(&item));
-                self.events.send_detail(item_committed(&item));
+                if is_backup {
+                    self.events.send_detail(item_committed(&item));
+                }
             }
             _ => {}
         }
@@ -95,7 +99,8 @@ fn log(item: &ItemReport) {
         }
         Outcome::Partial => {
             let error = sentence(item.error.as_deref().unwrap_or("say why"));
-            tracing::error!(area, name, "{area} {name}: committed{took}, but {error}");
+            let done = if item.key.is_some() { "committed" } else { "done in part" };
+            tracing::error!(area, name, "{area} {name}: {done}{took}, but {error}");
         }
         Outcome::Planned => tracing::info!(area, name, "{area} {name}: would be done"),
         Outcome::Fresh => tracing::info!(area, name, "{area} {name}: left out, its newest backup is young enough"),

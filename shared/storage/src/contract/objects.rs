@@ -164,6 +164,15 @@ impl Debug for GetBody {
     }
 }
 
+/// An object, or one version of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectVersion {
+    /// The object's key.
+    pub key: String,
+    /// The version's id; none means the object itself, as it is without any versions.
+    pub version: Option<String>,
+}
+
 /// What became of one key of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteOutcome {

@@ -25,7 +25,7 @@ impl Place {
                 let status = service.raw().status().as_u16();
                 let (code, message) = (service.err().code(), service.err().message());
                 let id = service.raw().request_id().or_else(|| service.err().meta().request_id());
-                case(status, code)(failure(words(status, code, message, id)))
+                named(case(status, code), message)(failure(words(status, code, message, id)))
             }
             SdkError::TimeoutError(_) => StoreError::Timeout(failure(chain(&error))),
             SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => StoreError::Timeout(failure(chain(&error))),
@@ -42,8 +42,16 @@ impl Place {
     /// The error of one key in the answer to a batch.
     pub(super) fn name_in_batch(&self, operation: Operation, key: &str, error: &types::Error) -> StoreError {
         let (code, message) = (error.code(), error.message());
-        case(0, code)(Failure::new(operation, self.object(key), words(0, code, message, None)))
+        named(case(0, code), message)(Failure::new(operation, self.object(key), words(0, code, message, None)))
     }
+}
+
+/// A lock has no code of its own: it is a refusal that says so (AWS, Ceph, MinIO).
+fn named(case: fn(Failure) -> StoreError, message: Option<&str>) -> fn(Failure) -> StoreError {
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    let is_lock = ["object lock", "worm protected"].iter().any(|words| message.contains(words));
+    let is_refusal = is_lock && matches!(case(Failure::new(Operation::Delete, "", "")), StoreError::AccessDenied(_) | StoreError::Other(_));
+    if is_refusal { StoreError::Locked } else { case }
 }
 
 fn words(status: u16, code: Option<&str>, message: Option<&str>, id: Option<&str>) -> String {
@@ -123,5 +131,10 @@ mod tests {
         assert!(matches!(made(200, Some("InternalError")), StoreError::Unavailable(_)));
         assert!(matches!(made(503, None), StoreError::Unavailable(_)));
         assert!(matches!(made(400, Some("SomethingNew")), StoreError::Other(_)));
+        let locked = |case, message| named(case, message)(Failure::new(Operation::Delete, "s3://b/k", ""));
+        let words = Some("Access Denied because object protected by object lock.");
+        assert!(matches!(locked(StoreError::AccessDenied, words), StoreError::Locked(_)));
+        assert!(matches!(locked(StoreError::AccessDenied, Some("no such policy")), StoreError::AccessDenied(_)));
+        assert!(matches!(locked(StoreError::Unavailable, words), StoreError::Unavailable(_)));
     }
 }

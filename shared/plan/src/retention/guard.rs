@@ -1,0 +1,180 @@
+//! What stops a whole run. Each message completes "failed to …" and says how to get past.
+
+use chrono::TimeDelta;
+
+use crate::name::printable;
+
+/// Why a run deletes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The operator has not said that it may delete.
+    #[error(
+        "delete anything: retention.enabled is false; read what `retention-pruner --dry-run` says it would delete, then set it to true"
+    )]
+    NotEnabled,
+    /// The store is not one that may be pruned.
+    #[error("prune {url}: it is not named in retention.stores; if it is meant, add \"{url}\" there")]
+    NotNamed {
+        /// The store.
+        url: String,
+    },
+    /// The store is where template seeds are kept.
+    #[error("prune {url}: {why}, and seeds are kept for ever; no setting changes that: point store.backups at the backups' store")]
+    Templates {
+        /// The store.
+        url: String,
+        /// What shows it.
+        why: String,
+    },
+    /// Our clock and the store's are too far apart to tell ages.
+    #[error(
+        "tell how old anything is: this host's clock and the store's differ by {seconds} s, and more than {tolerance} s are not \
+         safe; correct this host's clock (chronyc tracking), then run it again"
+    )]
+    ClockApart {
+        /// How far they are apart.
+        seconds: i64,
+        /// How far they may be.
+        tolerance: i64,
+    },
+    /// Far fewer backups than at the last run.
+    #[error(
+        "take the listing for whole: the last run left {before} committed sets, and now there are {now}, {percent} % fewer (more than \
+         retention.max_shrink_percent = {most}); find out who deleted them, or whether the store lists all; if it is meant to be so, \
+         run once with --accept-shrink"
+    )]
+    Shrunk {
+        /// Committed sets after the last run.
+        before: u64,
+        /// Committed sets now.
+        now: u64,
+        /// How many per cent fewer that is.
+        percent: u64,
+        /// How many it may be.
+        most: u32,
+    },
+}
+
+/// Refuses until the operator has said that it may delete.
+///
+/// # Errors
+/// [`Refusal::NotEnabled`].
+pub fn require_enabled(enabled: bool) -> Result<(), Refusal> {
+    if enabled { Ok(()) } else { Err(Refusal::NotEnabled) }
+}
+
+/// Refuses a store that the operator has not named. `url` is its own, as it would be named.
+///
+/// # Errors
+/// [`Refusal::NotNamed`].
+pub fn require_named(url: &str, named: &[String]) -> Result<(), Refusal> {
+    let plain = |url: &str| url.trim_end_matches('/').to_owned();
+    if named.iter().any(|one| plain(one) == plain(url)) { Ok(()) } else { Err(Refusal::NotNamed { url: printable(url) }) }
+}
+
+/// Refuses a store whose address says that template seeds are in it.
+///
+/// # Errors
+/// [`Refusal::Templates`].
+pub fn refuse_templates(url: &str) -> Result<(), Refusal> {
+    let is_word = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "template" | "templates");
+    if !url.split(|c: char| !c.is_ascii_alphanumeric()).any(is_word) {
+        return Ok(());
+    }
+    Err(Refusal::Templates { url: printable(url), why: "its address says that templates are in it".to_owned() })
+}
+
+/// Refuses a store in which template seeds lie, whatever it is called. `seed` is the key of one.
+///
+/// # Errors
+/// [`Refusal::Templates`].
+pub fn refuse_seeds(url: &str, seed: Option<&str>) -> Result<(), Refusal> {
+    let Some(key) = seed else { return Ok(()) };
+    Err(Refusal::Templates { url: printable(url), why: format!("the template seed {} is in it", printable(key)) })
+}
+
+/// Whether a key is a template seed's: `{template}/{sha256}/{file}`.
+pub fn is_seed(key: &str) -> bool {
+    let mut segments = key.split('/').skip(1);
+    let digest = segments.next().unwrap_or_default();
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_digest && segments.next().is_some_and(|file| !file.is_empty()) && segments.next().is_none()
+}
+
+/// Refuses while the clocks are too far apart.
+///
+/// # Errors
+/// [`Refusal::ClockApart`].
+pub fn require_same_clock(apart: Option<TimeDelta>, tolerance: TimeDelta) -> Result<(), Refusal> {
+    match apart.map(|apart| apart.abs()) {
+        Some(apart) if apart > tolerance => Err(Refusal::ClockApart { seconds: apart.num_seconds(), tolerance: tolerance.num_seconds() }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a listing that holds far fewer committed sets than the last run left.
+///
+/// # Errors
+/// [`Refusal::Shrunk`].
+pub fn require_no_shrink(before: Option<u64>, now: u64, most_percent: u32) -> Result<(), Refusal> {
+    let Some(before) = before.filter(|before| *before > now) else { return Ok(()) };
+    let lost = u128::from(before - now) * 100;
+    if lost <= u128::from(before) * u128::from(most_percent) {
+        return Ok(());
+    }
+    let percent = u64::try_from(lost.div_ceil(u128::from(before))).unwrap_or(100);
+    Err(Refusal::Shrunk { before, now, percent, most: most_percent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_named_stores_are_pruned_and_templates_never() {
+        let named = ["s3://plana-pulse-backups/".to_owned()];
+        assert_eq!(require_named("s3://plana-pulse-backups", &named), Ok(()));
+        for other in ["s3://plana-pulse-backups-2", "s3://plana-pulse-backup", "s3://plana-pulse-backups/x", ""] {
+            assert!(require_named(other, &named).is_err(), "{other}");
+        }
+        assert!(require_named("", &[]).is_err());
+        for url in ["s3://plana-pulse-templates", "s3://Templates", "s3://b/templates", "file:///srv/template"] {
+            assert!(refuse_templates(url).is_err(), "{url}");
+        }
+        assert_eq!(refuse_templates("s3://plana-pulse-backups"), Ok(()));
+        let sha = "0123456789abcdef".repeat(4);
+        assert!(is_seed(&format!("basic-template-18/{sha}/manifest.json")));
+        for key in [format!("basic/{sha}"), format!("basic/{sha}/"), format!("basic/{sha}/a/b"), format!("a/b/{sha}/c"), "pg/a/b/c".into()]
+        {
+            assert!(!is_seed(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_the_tolerance_and_no_more() {
+        let (five, seconds) = (TimeDelta::minutes(5), |seconds| Some(TimeDelta::seconds(seconds)));
+        for apart in [None, seconds(0), seconds(300), seconds(-300)] {
+            assert_eq!(require_same_clock(apart, five), Ok(()));
+        }
+        for apart in [seconds(301), seconds(-301), seconds(86_400)] {
+            assert!(require_same_clock(apart, five).is_err());
+        }
+    }
+
+    #[test]
+    fn a_listing_may_shrink_so_much_and_no_more() {
+        for (before, now, most, good) in [
+            (None, 0, 20, true),
+            (Some(0), 0, 20, true),
+            (Some(100), 80, 20, true),
+            (Some(100), 79, 20, false),
+            (Some(100), 200, 20, true),
+            (Some(3), 2, 20, false),
+            (Some(1), 0, 99, false),
+            (Some(1), 0, 100, true),
+            (Some(u64::MAX), 0, 50, false),
+        ] {
+            assert_eq!(require_no_shrink(before, now, most).is_ok(), good, "{before:?} {now} {most}");
+        }
+    }
+}
