@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
-use plana_drill::{Refusal, Source, failure, is_early, refuse_superuser};
+use plana_drill::{Refusal, Source, failure, refuse_superuser};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_pg::{
     client::Program,
@@ -11,7 +11,7 @@ use plana_pg::{
 };
 use plana_restore::{OpenSet, PartitionRestore, ReadMeter, RestoreError, open_set};
 
-use crate::{JOB, args::PartitionArgs};
+use crate::{JOB, args::PartitionArgs, restore::settle};
 
 /// Brings one partition back.
 ///
@@ -21,14 +21,8 @@ pub async fn restore_partition(context: Context, args: PartitionArgs, identity: 
     let source = Source::open(&context, identity).await?;
     let set = open_set(&source.store, &args.set).await.map_err(Refusal::from).map_err(failure)?;
     let began = Instant::now();
-    let report = match attempt(&context, &source, &args, &set).await {
-        Ok(report) => report,
-        Err(Refusal::Restore(RestoreError::Cancelled)) => ItemReport::new(set.key.area, &set.manifest.name, Outcome::Cancelled),
-        Err(error) if is_early(&error) => return Err(failure(error)),
-        Err(error) => ItemReport::failed(set.key.area, &set.manifest.name, plana_harness::chain(&error)),
-    };
-    context.report().item(report.key(set.key.to_string()).took(began.elapsed()));
-    Ok(())
+    let attempted = attempt(&context, &source, &args, &set).await;
+    settle(&context, &set, began, attempted)
 }
 
 async fn attempt(context: &Context, source: &Source, args: &PartitionArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
