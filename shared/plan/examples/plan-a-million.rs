@@ -34,7 +34,7 @@ fn main() {
     for number in 0..objects / 2 {
         let (name, night) = (number / NIGHTS, NIGHTS - number % NIGHTS);
         let begun: DateTime<Utc> = now - TimeDelta::days(night.into()) + TimeDelta::hours(20);
-        let stamp = begun.format("%Y%m%dT%H%M%SZ");
+        let stamp = begun.format("%Y%m%dT%H%M%SZ").to_string();
         let label = if name.is_multiple_of(4) { "enterprise" } else { "starter" };
         for file in [format!("tenant{name}.example.org_{stamp}.dump.zst"), "manifest.json".to_owned()] {
             key.clear();
