@@ -6,7 +6,7 @@ use plana_harness::{Context, Event, ItemReport, Outcome, PartitionCounts};
 use plana_pg::partitions::{Detached, Expiry, Made, Pace, PartitionError, Plan};
 use plana_plan::{
     Area, Stamp,
-    partition::{Policy, Problem, deployments::DeploymentWindows, detached::Mark, plan_retirement},
+    partition::{Policy, Problem, deployments::DeploymentWindows, detached::Mark, is_expired, plan_retirement},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -318,8 +318,8 @@ pub fn ours<'a>(detached: &'a [Detached], managed: &'a Managed) -> impl Iterator
     detached.iter().filter(|detached| detached.mark.is_of(&managed.table) && detached.owner == managed.owner)
 }
 
-/// Whether it has lain detached for long enough.
+/// Whether it has lain detached for long enough, and has expired by what is configured and answered today.
 pub fn is_due(detached: &Detached, managed: &Managed, now: DateTime<Utc>) -> bool {
     let grace = managed.config.grace.map_or(TimeDelta::zero(), |grace| grace.span());
-    detached.mark.since.instant() + grace <= now
+    detached.mark.since.instant() + grace <= now && is_expired(&detached.mark, &managed.table, &managed.policy, now)
 }

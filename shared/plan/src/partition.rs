@@ -25,7 +25,7 @@ pub use calendar::{Grid, KeyType, Period, Zone};
 pub use coverage::{Drift, Runway, drift, gaps, runway};
 pub use create::{Creation, NewPartition, plan_creation};
 pub use naming::NameTemplate;
-pub use retire::{Kept, Retirement, plan_retirement};
+pub use retire::{Kept, Retirement, is_expired, plan_retirement};
 
 /// What a table's partitions shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,6 +67,11 @@ fn within_the_grace_a_detached_one_stays_and_after_it_it_goes() {
                    '\"since\":\"' || to_char(now() AT TIME ZONE 'UTC' - interval '8 days', 'YYYYMMDD\"T\"HH24MISS\"Z\"') || '\"')); END $$"
             ));
         }
+        // Somebody wants them after all.
+        for longer in [config.replace("100d", "1000d"), config.replace("retention = \"100d\"\n", "")] {
+            assert!(place.run(&longer, 0).item("public.events")["dropped"].is_null());
+            assert!(gone.iter().all(|partition| place.has(partition)));
+        }
         assert_eq!(place.run(&config, 0).item("public.events")["dropped"], gone.len());
         assert!(gone.iter().all(|partition| !place.has(partition)));
     });

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{Bounds, Edge, Partition, PartitionKind, Policy, Table, is_past};
+use super::{Bounds, Edge, Partition, PartitionKind, Policy, Table, detached::Mark, is_past};
 
 /// Why a partition that may be past its retention stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,11 @@ pub struct Retirement<'a> {
     pub beyond_cap: usize,
     /// What stays, and why.
     pub kept: Vec<(&'a Partition, Kept)>,
+}
+
+/// Whether what was retired has expired by today's policy too: a longer retention, or none, keeps what is not dropped yet.
+pub fn is_expired(mark: &Mark, table: &Table, policy: &Policy, now: DateTime<Utc>) -> bool {
+    mark.range(table.key).is_some_and(|(_, to)| is_past(&policy.grid(table.key), to, policy, now))
 }
 
 /// The partitions that have expired: whose upper bound, which they do not hold, is past the retention by the server's clock.
