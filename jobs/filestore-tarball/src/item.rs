@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use plana_backup::{
-    BackupError, Begun, FileStoreDump, Naming, dump_file_store,
+    Accepts, BackupError, Begun, FileStoreDump, Naming, dump_file_store,
     item::{described, done, settled},
     sources::{Discovered, Found, Store},
 };
@@ -48,6 +48,7 @@ async fn taken(run: &Run<'_>, planned: &PlannedStore, found: &Found) -> Result<I
         options: &found.source.tree_options(config),
         compression: run.compression,
         naming: database.as_ref().map_or(Naming::Unknown, Naming::Database),
+        accepts: Accepts::Anything,
         hint_bytes: before.map_or(0, |store| store.stored_bytes),
         timeout: config.filestore.timeout.0,
         area: Area::Filestore,

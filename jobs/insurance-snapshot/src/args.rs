@@ -83,7 +83,7 @@ pub struct Args {
     pub no_filestore: bool,
 
     /// Fail where files were missing or damaged already before
-    #[arg(long, help_heading = "What is insured")]
+    #[arg(long, conflicts_with = "reuse_within", help_heading = "What is insured")]
     pub strict: bool,
 
     /// Read the snapshot back and restore its dump for a trial before it counts; needs a key that may read

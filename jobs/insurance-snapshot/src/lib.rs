@@ -23,7 +23,11 @@ use plana_plan::{
     receipt::{RECEIPT_SCHEMA, Receipt},
 };
 
-use crate::{prove::Prover, run::Run, wanted::Wanted};
+use crate::{
+    prove::Prover,
+    run::Run,
+    wanted::{Wanted, require_order},
+};
 
 /// Takes the snapshots, one name after the other, and writes the receipt where all of them stand.
 ///
@@ -42,6 +46,7 @@ pub async fn execute(context: Context, args: Args, journal: Journal) -> Result<(
     let prepared = async {
         let run = Run::open(&context, &args, stamp, label).await?;
         let wanted = Wanted::find(&run, &args).await?;
+        require_order(&run, &args, &wanted).await?;
         let prover = if args.prove && !context.dry_run() { Some(Prover::find(&context, &args).await?) } else { None };
         Ok::<_, Failure>((run, wanted, prover))
     };

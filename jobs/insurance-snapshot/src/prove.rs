@@ -1,9 +1,12 @@
 //! `--prove`: what was stored is read back, and the dump restored, before anybody says that it is insurance.
 
+use std::collections::BTreeSet;
+
 use plana_drill::{Means, Place, Refusal, Source, failure, prove_database};
-use plana_harness::{Context, Failure};
+use plana_harness::{Context, Failure, State};
 use plana_plan::{SetKey, name::printable, receipt::Snapshot};
 use plana_restore::{ReadMeter, RestoreError, check_set, open_set};
+use serde::{Deserialize, Serialize};
 
 use crate::{Args, run::Run};
 
@@ -38,11 +41,38 @@ impl Prover {
         for snapshot in snapshots {
             proven = one(context, &self.source, &place, snapshot).await;
             if proven.is_err() {
+                Refuted::note(context.state(), snapshot);
+            }
+            if proven.is_err() {
                 break;
             }
         }
         place.close(context).await;
         proven
+    }
+}
+
+/// Sets that did not stand their proof: no later call on this host uses them again.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Refuted(BTreeSet<String>);
+
+impl Refuted {
+    const REMEMBERED_AS: &str = "insurance-refuted";
+
+    /// What is remembered.
+    pub fn read(state: &State) -> Self {
+        state.read(Self::REMEMBERED_AS).unwrap_or_default()
+    }
+
+    /// Whether it is one of them.
+    pub fn holds(&self, key: &SetKey) -> bool {
+        self.0.contains(&key.to_string())
+    }
+
+    fn note(state: &State, snapshot: &Snapshot) {
+        let mut refuted = Self::read(state);
+        refuted.0.extend(snapshot.sets.iter().map(|set| set.set.clone()));
+        state.write(Self::REMEMBERED_AS, &refuted);
     }
 }
 

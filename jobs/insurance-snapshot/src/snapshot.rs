@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use futures::TryStreamExt as _;
 use plana_backup::{
-    BackupError, Begun, Committed, DatabaseDump, Dumper, FileStoreDump, Naming, Work, dump_database, dump_file_store,
+    Accepts, BackupError, Begun, Committed, DatabaseDump, Dumper, FileStoreDump, Naming, Work, dump_database, dump_file_store,
     item::{done, settled},
 };
 use plana_harness::{Event, ItemReport, Outcome, human};
@@ -21,7 +21,7 @@ use plana_plan::{
 use plana_storage::listing;
 use serde_json::json;
 
-use crate::{Args, run::Run, wanted::Wanted};
+use crate::{Args, prove::Refuted, run::Run, wanted::Wanted};
 
 /// Sessions tell the server's statistics of their rows up to a second late.
 const STATISTICS_DELAY: Duration = Duration::from_millis(1_200);
@@ -79,7 +79,7 @@ async fn attempt(run: &Run<'_>, args: &Args, wanted: &Wanted) -> Result<Option<S
     {
         let began = Instant::now();
         let of = |error| Half { area: Area::InsurancePg, began, error };
-        before = dumper.server.rows_written(&database.name).await.ok();
+        before = rows_written(run, dumper, database).await;
         let (committed, attachments) = dumped(run, wanted, database, dumper, &work).await.map_err(of)?;
         named = attachments;
         sets.push(InsuredSet::made(&committed.set, &committed.manifest));
@@ -88,15 +88,10 @@ async fn attempt(run: &Run<'_>, args: &Args, wanted: &Wanted) -> Result<Option<S
     if let (Some(_), Some(work)) = (&wanted.files, works.next()) {
         let began = Instant::now();
         let of = |error| Half { area: Area::InsuranceFilestore, began, error };
-        let committed = taken(run, wanted, named.as_ref(), &work).await.map_err(of)?;
+        let committed = taken(run, args, wanted, named.as_ref(), &work).await.map_err(of)?;
         let set = InsuredSet::made(&committed.set, &committed.manifest);
-        let report = strict(args, &set, reported(committed, wanted, began));
-        let is_done = report.outcome == Outcome::Done;
         sets.push(set);
-        run.items.context.report().item(report);
-        if !is_done {
-            return Ok(None);
-        }
+        run.items.context.report().item(reported(committed, wanted, began));
     }
     let written = written_meanwhile(run, wanted, before).await;
     let snapshot = snapshot(run, args, wanted, sets, written, false);
@@ -125,9 +120,11 @@ fn snapshot(run: &Run<'_>, args: &Args, wanted: &Wanted, sets: Vec<InsuredSet>, 
 async fn used_again(run: &Run<'_>, args: &Args, wanted: &Wanted, halves: &[Area]) -> Result<Option<Snapshot>, BackupError> {
     let Some(within) = args.reuse_within.and_then(|within| TimeDelta::from_std(within.0).ok()) else { return Ok(None) };
     let mut listed = Vec::new();
+    let refuted = Refuted::read(run.items.context.state());
     for area in halves {
-        let prefix = SetKey::group_prefix(*area, &wanted.name);
-        listed.push(Inventory::read(listing::objects(&*run.items.target.store, &prefix).try_collect::<Vec<_>>().await?));
+        let mut inventory = listed_sets(run, *area, &wanted.name).await?;
+        inventory.sets.retain(|key, _| !refuted.holds(key));
+        listed.push(inventory);
     }
     let Some(found) = reusable(&listed, run.items.context.now(), within, args.keep) else { return Ok(None) };
     for set in &found {
@@ -136,6 +133,12 @@ async fn used_again(run: &Run<'_>, args: &Args, wanted: &Wanted, halves: &[Area]
     }
     let sets = found.into_iter().map(InsuredSet::found).collect();
     Ok(Some(snapshot(run, args, wanted, sets, None, true)))
+}
+
+/// What is listed of a name.
+pub async fn listed_sets(run: &Run<'_>, area: Area, name: &str) -> Result<Inventory, BackupError> {
+    let prefix = SetKey::group_prefix(area, name);
+    Ok(Inventory::read(listing::objects(&*run.items.target.store, &prefix).try_collect::<Vec<_>>().await?))
 }
 
 async fn dumped(
@@ -160,12 +163,22 @@ async fn dumped(
     Ok((committed, named))
 }
 
-async fn taken(run: &Run<'_>, wanted: &Wanted, named: Option<&NamedFiles>, work: &Work) -> Result<Committed, BackupError> {
+async fn taken(run: &Run<'_>, args: &Args, wanted: &Wanted, named: Option<&NamedFiles>, work: &Work) -> Result<Committed, BackupError> {
     let config = run.items.context.config();
     let Some(found) = &wanted.files else { return Err(BackupError::Internal("there is no file store".to_owned())) };
     let database = found.naming_database(config, run.server());
     let naming = match (&database, named) {
-        (None, _) => Naming::Unknown,
+        (None, Some(named)) => {
+            run.items.context.report().warn(format!(
+                "the {} files that the dump of {} names were not looked for: filestore.sources.{} says that they are none of a database's \
+                 (attachments)",
+                human::integer(named.len() as i128),
+                printable(&wanted.name),
+                found.source.key
+            ));
+            Naming::Unknown
+        }
+        (None, None) => Naming::Unknown,
         (Some(database), Some(named)) => Naming::Dump(named, database),
         // The dump holds no attachments, so nothing names files; without a dump the database itself is asked.
         (Some(_), None) if wanted.database.is_some() => Naming::Unknown,
@@ -178,6 +191,8 @@ async fn taken(run: &Run<'_>, wanted: &Wanted, named: Option<&NamedFiles>, work:
         options: &found.source.tree_options(config),
         compression: run.compression,
         naming,
+        // What is committed passes for a snapshot, also by a listing alone.
+        accepts: if args.strict { Accepts::Faultless } else { Accepts::Whole },
         hint_bytes: 0,
         timeout: config.filestore.timeout.0,
         area: Area::InsuranceFilestore,
@@ -194,26 +209,20 @@ fn reported(committed: Committed, wanted: &Wanted, began: Instant) -> ItemReport
     report.field("kept until", until)
 }
 
-/// What a tenant lacked before we came is no failure of ours, unless it is asked for.
-fn strict(args: &Args, set: &InsuredSet, report: ItemReport) -> ItemReport {
-    let gaps = set.missing.unwrap_or(0) + set.damaged.unwrap_or(0);
-    if !args.strict || gaps == 0 || report.outcome != Outcome::Done {
-        return report;
-    }
-    let error = format!(
-        "take a tenant whose files are whole: {} were missing and {} damaged before (--strict); the snapshot stands all the same: mend the \
-         tenant, or leave --strict out",
-        human::integer(set.missing.unwrap_or(0).into()),
-        human::integer(set.damaged.unwrap_or(0).into())
-    );
-    ItemReport { outcome: Outcome::Partial, error: Some(error), ..report }
+/// By the server's statistics; where they cannot be read, that is said.
+async fn rows_written(run: &Run<'_>, dumper: &Dumper, database: &DatabaseInfo) -> Option<u64> {
+    let written = dumper.server.rows_written(&database.name).await;
+    written
+        .map_err(|error| run.items.context.report().warn(format!("whether rows are written meanwhile is not told: failed to {error}")))
+        .ok()
 }
 
 /// Rows that somebody wrote while the snapshot was made, as far as the server's statistics tell.
 async fn written_meanwhile(run: &Run<'_>, wanted: &Wanted, before: Option<u64>) -> Option<u64> {
     let (dumper, database) = (run.dumper.as_ref()?, wanted.database.as_ref()?);
     tokio::time::sleep(STATISTICS_DELAY).await;
-    let written = dumper.server.rows_written(&database.name).await.ok()?.checked_sub(before?)?;
+    // Less than before: somebody has reset the statistics.
+    let written = rows_written(run, dumper, database).await?.checked_sub(before?)?;
     if written > 0 {
         run.items.context.report().warn(format!(
             "{} rows were written to {} while its snapshot was made: what came after the dump began is not in it; stop the tenant before \

@@ -10,11 +10,12 @@ use plana_backup::{
 use plana_harness::Failure;
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
+    Area,
     classify::{Classified, Tiers, decide},
     name::printable,
 };
 
-use crate::{Args, run::Run};
+use crate::{Args, run::Run, snapshot::listed_sets};
 
 /// A name and its halves; at least one is there.
 pub struct Wanted {
@@ -48,6 +49,23 @@ impl Wanted {
         }
         Ok(all)
     }
+}
+
+/// Refuses a dump under a stamp that files were taken under already: they may lack what was added in between, and nothing would
+/// show it.
+pub async fn require_order(run: &Run<'_>, args: &Args, wanted: &[Wanted]) -> Result<(), Failure> {
+    let Some(stamp) = args.stamp else { return Ok(()) };
+    for wanted in wanted.iter().filter(|wanted| wanted.database.is_some()) {
+        let files = listed_sets(run, Area::InsuranceFilestore, &wanted.name).await.map_err(Failure::failed)?;
+        if files.sets.keys().any(|key| key.stamp == stamp) {
+            return Err(Failure::refused(format!(
+                "dump {} under the stamp {stamp}: its files were taken under it before, and the database goes first; leave --stamp out, and \
+                 take the files again under the new one",
+                printable(&wanted.name)
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn stores(run: &Run<'_>, args: &Args) -> Result<BTreeMap<String, Vec<Found>>, Failure> {

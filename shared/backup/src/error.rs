@@ -49,6 +49,22 @@ pub enum BackupError {
          with the tenant stopped (--quiesce) if it repeats"
     )]
     FilesRemoved(String),
+    /// Files were not archived as they were, and nothing less is accepted.
+    #[error("take the file store whole: {0}; nothing of it was committed; run it again")]
+    NotWhole(String),
+    /// The file store was faulty before, and that is not accepted.
+    #[error(
+        "take a tenant whose files are whole: {missing} were missing and {damaged} damaged before (--strict): {lists}; nothing of them was \
+         committed: mend the tenant, or leave --strict out"
+    )]
+    Faulty {
+        /// Files that rows name and the store lacks.
+        missing: u64,
+        /// Files whose content is not what their names say.
+        damaged: u64,
+        /// Which, as far as a line tells them.
+        lists: String,
+    },
     /// The dump could not be compared with the files.
     #[error("compare the files with what the dump names: {0}; the dump is committed, and the files were not taken")]
     NotCompared(String),

@@ -76,6 +76,31 @@ pub enum Naming<'a> {
     Dump(&'a NamedFiles, &'a NamingDatabase),
 }
 
+/// What may be wrong with a file store that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    /// Anything: it is listed, and the item is partial. Most of a file store is better than nothing.
+    Anything,
+    /// What was wrong with it before: no file that was not archived as it was.
+    Whole,
+    /// Nothing at all.
+    Faultless,
+}
+
+impl Accepts {
+    fn judge(self, facts: &FileStoreFacts) -> Result<(), BackupError> {
+        let (missing, damaged) = (facts.missing.total, facts.damaged.total);
+        if self != Accepts::Anything && !facts.is_whole() {
+            return Err(BackupError::NotWhole(summary(&facts.not_whole, "not archived as they were")));
+        }
+        if self == Accepts::Faultless && missing + damaged > 0 {
+            let lists = complaints(facts).join("; ");
+            return Err(BackupError::Faulty { missing, damaged, lists });
+        }
+        Ok(())
+    }
+}
+
 /// What is taken, and how.
 pub struct FileStoreDump<'a> {
     /// The directory.
@@ -90,6 +115,8 @@ pub struct FileStoreDump<'a> {
     pub compression: Compression,
     /// What names its files.
     pub naming: Naming<'a>,
+    /// What may be wrong with it.
+    pub accepts: Accepts,
     /// About how many bytes will be stored, where that is remembered.
     pub hint_bytes: u64,
     /// How long all of it may take.
@@ -198,6 +225,10 @@ async fn make(
                 return Err(error);
             }
         }
+    }
+    if let Err(error) = dump.accepts.judge(&facts) {
+        pending.abandon().await;
+        return Err(error);
     }
     let payload = pending.complete().await?;
 

@@ -26,7 +26,7 @@ pub use commit::{Committed, commit};
 pub use database::{DatabaseDump, dump_database};
 pub use dumper::Dumper;
 pub use error::BackupError;
-pub use filestore::{FileStoreDump, Naming, NamingDatabase, StorePlace, dump_file_store};
+pub use filestore::{Accepts, FileStoreDump, Naming, NamingDatabase, StorePlace, dump_file_store};
 pub use globals::{GlobalsDump, dump_globals};
 pub use item::{Begun, Items, Work};
 pub use lock::{FileLocks, ItemGuard, ItemLocks, LockError};

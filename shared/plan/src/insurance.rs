@@ -64,9 +64,15 @@ pub fn reusable(halves: &[Inventory], now: DateTime<Utc>, within: TimeDelta, kee
         let is_young = (TimeDelta::zero()..within).contains(&(now - begun));
         is_young && until.is_some_and(|until| until.instant() >= begun + keep.span())
     };
-    let whole = |stamp: Stamp| halves.iter().map(|half| half.committed().filter(fits).find(|set| set.key.stamp == stamp)).collect();
+    let whole = |stamp: Stamp| halves.iter().map(|half| only(half, stamp).filter(fits)).collect();
     let stamps: BTreeSet<Stamp> = halves.first()?.committed().map(|set| set.key.stamp).collect();
     stamps.into_iter().rev().find_map(whole)
+}
+
+/// The one committed set of that stamp: of two nobody can tell which belongs to the other half.
+fn only(half: &Inventory, stamp: Stamp) -> Option<&StoredSet> {
+    let mut sets = half.committed().filter(|set| set.key.stamp == stamp);
+    sets.next().filter(|_| sets.next().is_none())
 }
 
 #[cfg(test)]
@@ -144,7 +150,10 @@ mod tests {
             within in 1i64..40, keep in 7u32..30,
         ) {
             let both = [inventory(Area::InsurancePg, &dumps), inventory(Area::InsuranceFilestore, &files)];
-            let fits = |sets: &[(i64, u32, bool)], hour| sets.iter().any(|(at, days, whole)| *at == hour && *whole && *days >= keep);
+            let fits = |sets: &[(i64, u32, bool)], hour| {
+                let mut committed = sets.iter().filter(|(at, _, whole)| *at == hour && *whole);
+                committed.next().is_some_and(|(_, days, _)| *days >= keep) && committed.next().is_none()
+            };
             let expected = (-30..=0).rev().find(|hour| -hour < within && fits(&dumps, *hour) && fits(&files, *hour));
             let found = reusable(&both, at(0), TimeDelta::hours(within), window(keep));
             let found = found.map(|sets| (sets[0].key.stamp.instant() - at(0)).num_hours());

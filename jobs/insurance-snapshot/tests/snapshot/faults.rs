@@ -92,6 +92,11 @@ fn what_was_missing_or_damaged_before_does_not_block_unless_it_is_strict() {
     let strict = tenant.call().arg("--strict").args(tenant.touch()).run();
     tenant.expect_never_started(&strict);
     expect_words(&strict.done.stderr, &["1 were missing and 1 damaged before", "--strict"]);
+    expect_words(&strict.done.stderr, &[&tenant.files[1], &tenant.files[2]]);
+    let (dumps, files): (Vec<_>, Vec<_>) = tenant.sets().into_iter().partition(|set| set.starts_with("insurance-pg/"));
+    assert_eq!((dumps.len(), files.len()), (2, 1), "what is refused is not committed");
+    // A listing cannot tell whether an older one was looked at so closely.
+    assert_eq!(tenant.call().args(["--strict", "--reuse-within=1h"]).run().done.code(), Some(2));
 }
 
 #[test]
@@ -115,6 +120,9 @@ fn files_that_were_not_taken_whole_are_no_insurance() {
     writer.join().unwrap();
     tenant.expect_never_started(&failed);
     expect_words(&failed.done.stderr, &["not archived as they were", &"a".repeat(40)]);
+    assert_eq!(tenant.sets().len(), 1, "half a snapshot never passes for a whole one");
+    let again = tenant.call().arg("--reuse-within=1h").run().expect(0);
+    assert_eq!(again.report["receipt"]["snapshots"][0]["reused"], false);
 }
 
 #[test]
@@ -141,6 +149,9 @@ fn a_snapshot_that_does_not_restore_is_no_insurance() {
     let failed = call().args(tenant.touch()).run();
     tenant.expect_never_started(&failed);
     expect_words(&failed.done.stderr, &["prove the snapshot of", "it is no insurance"]);
+    // It is committed, and still nobody takes it for insurance.
+    let again = tenant.call().arg("--reuse-within=1h").run().expect(0);
+    assert_eq!(again.report["receipt"]["snapshots"][0]["reused"], false);
 }
 
 #[test]

@@ -53,6 +53,10 @@ fn halves_from_two_calls_under_one_stamp_are_one_snapshot() {
     assert_eq!(again.item_in("insurance-filestore", &tenant.name)["outcome"], "fresh");
     assert_eq!(again.report["receipt"]["snapshots"][0]["reused"], true);
     assert_eq!(tenant.sets().len(), 2);
+    // The files would be older than the dump.
+    let refused = tenant.call_for("--database").arg(format!("--stamp={stamp}")).run().expect(20);
+    expect_words(refused.report["error"].as_str().unwrap(), &["files were taken under it before", "the database goes first"]);
+    assert_eq!(tenant.sets().len(), 2);
     let refused = tenant.call().arg("--stamp=20200101T000000Z").run().expect(20);
     expect_words(refused.report["error"].as_str().unwrap(), &["more than 24 h old", "leave --stamp out"]);
     let refused = tenant.call().arg("--stamp=20990101T000000Z").run().expect(20);
