@@ -118,6 +118,35 @@ fn an_extension_for_superusers_is_named_before_anything_is_begun_and_drilled_on_
 }
 
 #[test]
+fn roles_of_policies_and_grants_are_named_before_anything_is_begun_and_made_on_a_cluster_of_its_own() {
+    let site = Site::empty(PgMajor::V16);
+    site.add_tenant(TENANT);
+    site.cluster.psql("postgres", "CREATE ROLE \"the reader\"; CREATE ROLE auditor").unwrap();
+    let sql = "ALTER TABLE account_move ENABLE ROW LEVEL SECURITY;
+               CREATE POLICY theirs ON account_move FOR SELECT TO \"the reader\" USING (id > 1);
+               GRANT SELECT ON account_move TO auditor";
+    site.cluster.psql(TENANT, sql).unwrap();
+    site.back_up(&["--only", TENANT]);
+    let elsewhere = PgCluster::start(PgMajor::V16).unwrap();
+    elsewhere
+        .psql("postgres", "CREATE ROLE plana_restore LOGIN CREATEDB BYPASSRLS; CREATE ROLE plana; GRANT plana TO plana_restore")
+        .unwrap();
+    let dsn = format!("host={} port={} user=plana_restore dbname=postgres", elsewhere.socket_dir().display(), elsewhere.port());
+    let call = |extra: &[&str]| site.job(&["restore", TENANT, "--dsn", &dsn]).args(extra).run().unwrap();
+    let refused = call(&[]).expect_code(1);
+    let said = error(&refused);
+    assert!(said.contains("`the reader`, which a row-level policy is for") && said.contains("`auditor`, which grants name"), "{said}");
+    assert!(!refused.stderr.contains("restoring pg/"), "{}", refused.stderr);
+    let refused = call(&["--no-privileges"]).expect_code(1);
+    assert!(error(&refused).contains("`the reader`") && !error(&refused).contains("auditor"), "{}", error(&refused));
+    elsewhere.psql("postgres", "CREATE ROLE \"the reader\"").unwrap();
+    call(&["--no-privileges"]).expect_code(0);
+    let scratch = tempfile::Builder::new().prefix("plana-scratch-").tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    site.job(&["drill", "--only", TENANT]).env("PLANA_JOBS__RESTORE__SCRATCH_DIR", scratch.path()).run().unwrap().expect_code(0);
+}
+
+#[test]
 fn what_killed_runs_left_is_dropped_and_nothing_else() {
     let site = Site::new(PgMajor::V16);
     let old = "plana-jobs scratch, made 2026-01-01T00:00:00Z";

@@ -14,6 +14,7 @@ mod attachments;
 mod error;
 mod header;
 mod reader;
+mod roles;
 mod rows;
 mod toc;
 mod visitor;
@@ -23,6 +24,7 @@ pub use attachments::DumpedAttachments;
 pub use error::ArchiveError;
 pub use header::{ArchiveHeader, ArchiveVersion};
 pub use reader::{ArchiveReader, ArchiveSummary};
+pub use roles::roles_named;
 pub use toc::{DataKind, TocEntry};
 pub use visitor::ArchiveVisitor;
 

@@ -113,6 +113,9 @@ pub async fn restore_database(restore: &DatabaseRestore<'_>) -> Result<Restored,
 async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, contents: &Contents, scratch: &str) -> Result<Restored, RestoreError> {
     let work = async {
         let prepared = extensions::prepare(restore, contents, scratch).await?;
+        if let Some(superuser) = restore.superuser {
+            superuser.make_roles(&contents.policy_roles).await?;
+        }
         restore.admin.allow_in_public(scratch, &contents.owners, true).await?;
         let mut warnings = prepared.warnings.clone();
         warnings.extend(load::load(restore, &prepared.options, scratch).await?);

@@ -1,6 +1,6 @@
 //! Making a scratch database, finding it again, and dropping it.
 
-use std::slice;
+use std::{collections::BTreeSet, slice};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use plana_plan::{manifest::LocaleFacts, name::printable};
@@ -119,6 +119,21 @@ impl Admin {
             Some(role) => Err(AdminError::NoSuchRole { doing: doing.to_owned(), role }),
             None => Ok(()),
         }
+    }
+
+    /// Makes the roles that are not there, which can do nothing. Our own role must be a superuser, on a server of our own.
+    ///
+    /// # Errors
+    /// When one cannot be made, as a name that PostgreSQL keeps for itself.
+    pub async fn make_roles(&self, names: &BTreeSet<String>) -> Result<(), AdminError> {
+        let names: Vec<String> = names.iter().cloned().collect();
+        for name in self.missing_roles(&names).await? {
+            // Another restore may make it at the same time.
+            let body =
+                format!("BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END", sql::identifier(&name));
+            self.execute(&format!("make role `{}`", printable(&name)), &[format!("DO {}", sql::literal(&body))]).await?;
+        }
+        Ok(())
     }
 
     /// The databases with a name that [`scratch_name`](super::scratch_name) makes of the prefix.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plana_pg::{
-    archive::{ArchiveReader, ArchiveVisitor, TocEntry},
+    archive::{ArchiveReader, ArchiveVisitor, TocEntry, roles_named},
     scratch::Admin,
     server::ServerFacts,
 };
@@ -20,6 +20,10 @@ use crate::{
 pub(super) struct Contents {
     /// The owners of objects; none with `--no-owner`.
     pub(super) owners: BTreeSet<String>,
+    /// The roles that policies are for.
+    pub(super) policy_roles: BTreeSet<String>,
+    /// The roles that grants are to or from.
+    grant_roles: BTreeSet<String>,
     /// The archive's own grants on the schema `public`, as SQL.
     pub(super) public_acl: String,
     /// The number of every entry, in the archive's order.
@@ -37,13 +41,14 @@ pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) 
     let admin = restore.admin;
     occupied(admin, restore.purpose).await?;
     let no_owner = restore.options.no_owner;
-    let mut contents = if no_owner && restore.superuser.is_none() { Contents::default() } else { contents(restore).await? };
+    let mut contents = contents(restore).await?;
     if no_owner {
         contents.owners.clear();
     }
     let mut roles = contents.owners.clone();
     roles.extend((!no_owner).then(|| facts.owner.clone()));
     let mut missing = missing(facts, admin, &roles).await?;
+    missing.extend(beside_owners(restore, &contents, &roles).await?);
     missing.extend(if restore.superuser.is_some() { Vec::new() } else { beyond_our_rights(facts, admin).await? });
     let keys = &restore.reading.set.manifest.requires_key;
     missing.extend(keys.iter().filter(|key| !restore.keys_at_hand.contains(&key.name)).map(|key| {
@@ -98,6 +103,8 @@ impl ArchiveVisitor for Contents {
             }
             "COMMENT" if entry.tag.starts_with("EXTENSION ") => self.extension_comments.push(entry.dump_id),
             "SCHEMA" => drop(self.schemas.insert(entry.tag.clone(), entry.dump_id)),
+            "POLICY" => self.policy_roles.extend(roles_named(entry)),
+            "ACL" | "DEFAULT ACL" => self.grant_roles.extend(roles_named(entry)),
             _ => {}
         }
         self.owners.extend(entry.owner.clone().filter(|owner| !owner.is_empty()));
@@ -122,6 +129,30 @@ pub async fn missing(facts: &DatabaseFacts, admin: &Admin, owners: &BTreeSet<Str
     for name in facts.extensions.keys().filter(|name| !available.contains_key(*name)) {
         missing.push(format!("extension `{}` is not installed on the server: install its package", printable(name)));
     }
+    Ok(missing)
+}
+
+/// Roles that policies and grants name and the server lacks: pg_restore would stop at them after the data. Tables alone are
+/// restored without either, and on a cluster of our own those of policies are made.
+async fn beside_owners(restore: &DatabaseRestore<'_>, contents: &Contents, owners: &BTreeSet<String>) -> Result<Vec<String>, RestoreError> {
+    if !restore.options.tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = |roles: &BTreeSet<String>, unless: bool| roles.difference(owners).filter(|_| !unless).cloned().collect::<Vec<_>>();
+    let of_policies = wanted(&contents.policy_roles, restore.superuser.is_some());
+    let of_grants = wanted(&contents.grant_roles, restore.options.no_privileges);
+    let policies = restore.admin.missing_roles(&of_policies).await?;
+    let grants = restore.admin.missing_roles(&of_grants).await?;
+    let of_policy = |role: &String| {
+        let role = printable(role);
+        format!("role `{role}`, which a row-level policy is for, is not there: create it (NOLOGIN is enough), or restore the globals first")
+    };
+    let of_grant = |role: &String| {
+        let role = printable(role);
+        format!("role `{role}`, which grants name, is not there: create it, restore the globals first, or give --no-privileges")
+    };
+    let mut missing: Vec<String> = policies.iter().map(of_policy).collect();
+    missing.extend(grants.iter().filter(|role| !policies.contains(role)).map(of_grant));
     Ok(missing)
 }
 
