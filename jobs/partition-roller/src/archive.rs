@@ -3,7 +3,7 @@
 use plana_backup::{BackupError, DatabaseDump, Dumper, Meter, SetupError, Target, dump_partition, setup, target::Origin};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
-    partitions::{Detached, Held, PartitionError, References},
+    partitions::{Detached, Held, PartitionError},
     server::Server,
 };
 use plana_plan::{
@@ -54,10 +54,10 @@ pub async fn drop_archived(
     run: &mut Run,
     managed: &Managed,
     detached: &Detached,
-    references: &References,
     stop: &CancellationToken,
 ) -> Result<Option<String>, DropError> {
-    let held = run.tables.hold(detached, references).await?;
+    let references = run.tables.references(detached.oid).await.map_err(PartitionError::from)?;
+    let held = run.tables.hold(detached, &references).await?;
     if !managed.config.archive {
         held.drop_table(None).await?;
         return Ok(None);

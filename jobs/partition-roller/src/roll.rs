@@ -1,12 +1,12 @@
 //! One table of a run: what is made, what is retired, whose rows are deleted, and its line in the report.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use plana_config::schema::Retired;
+use plana_config::schema::{DeploymentRetention, Retired};
 use plana_harness::{Context, Event, ItemReport, Outcome, PartitionCounts};
 use plana_pg::partitions::{Detached, Expiry, Made, Pace, PartitionError, Plan};
 use plana_plan::{
     Area, Stamp,
-    partition::{Policy, Problem, deployments::DeploymentWindows, detached::Mark, is_expired, plan_retirement},
+    partition::{Partition, Policy, Problem, deployments::DeploymentWindows, detached::Mark, is_expired, plan_retirement},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ struct Counts {
 impl Roll {
     /// Makes what is missing. One that cannot be made keeps no other from it.
     pub async fn make(&mut self, context: &Context, run: &mut Run, managed: &Managed) {
+        if let Err(error) = run.tables.drop_old_proof(&managed.table, &managed.owner).await {
+            self.failed(error);
+        }
         let creation = managed.missing(&run.catalog);
         for problem in creation.problems {
             self.failures.push(told(problem));
@@ -120,8 +123,12 @@ impl Roll {
             if stop.is_cancelled() {
                 return;
             }
-            if let Err(error) = self.retire_one(context, run, managed, partition, now).await {
-                self.failed(error);
+            match self.retire_one(context, run, managed, partition, now).await {
+                Err(PartitionError::Changed { .. }) if is_gone(run, managed, partition).await => {
+                    tracing::info!("{}: somebody else has just retired {}", managed.name(), partition.name);
+                }
+                Err(error) => self.failed(error),
+                Ok(()) => {}
             }
         }
         self.leftovers(context, run, managed, stop).await;
@@ -132,17 +139,13 @@ impl Roll {
         context: &Context,
         run: &mut Run,
         managed: &Managed,
-        partition: &plana_plan::partition::Partition,
+        partition: &Partition,
         now: DateTime<Utc>,
     ) -> Result<(), PartitionError> {
         if let (Some(windows), Some(config)) = (&self.windows, &managed.config.deployments) {
             let unknown = run.tables.unknown_deployment(partition, &managed.owner, &config.column, &windows.names()).await?;
             if let Some(unknown) = unknown {
-                let unknown = plana_plan::name::printable(&unknown);
-                self.warnings.push(format!(
-                    "{} stays: it has rows of deployment {unknown}, of which the query for deployments says nothing",
-                    partition.full_name()
-                ));
+                self.warnings.push(of_unknown(partition, &unknown));
                 return Ok(());
             }
         }
@@ -161,11 +164,16 @@ impl Roll {
 
     /// What was retired, by this run or an earlier one, and is still there.
     async fn leftovers(&mut self, context: &Context, run: &mut Run, managed: &Managed, stop: &CancellationToken) {
-        let catalog = match run.tables.catalog().await {
-            Ok(catalog) => catalog,
+        // Most tables have none: hundreds of them must not ask for nothing.
+        if self.counts.detached == 0 && ours(&run.catalog.detached, managed).next().is_none() {
+            return;
+        }
+        let now = run.catalog.now;
+        let retired = match run.tables.retired().await {
+            Ok(retired) => retired,
             Err(error) => return self.failures.push(error.to_string()),
         };
-        for detached in ours(&catalog.detached, managed) {
+        for detached in ours(&retired, managed) {
             if stop.is_cancelled() {
                 return;
             }
@@ -175,9 +183,8 @@ impl Roll {
                     .set_aside(detached, managed.config.suffix.as_deref(), managed.config.move_to.as_deref())
                     .await
                     .map_err(|error| error.to_string()),
-                Retired::Drop if is_due(detached, managed, catalog.now) => {
-                    let references = catalog.references.get(&detached.oid).cloned().unwrap_or_default();
-                    match archive::drop_archived(context, run, managed, detached, &references, stop).await {
+                Retired::Drop if is_due(detached, managed, now) => {
+                    match archive::drop_archived(context, run, managed, detached, stop).await {
                         Ok(set) => {
                             self.dropped(context, managed, detached, set);
                             Ok(())
@@ -210,22 +217,13 @@ impl Roll {
     /// Deletes the rows of deployments that keep less than the others.
     pub async fn expire_rows(&mut self, run: &mut Run, managed: &Managed, stop: &CancellationToken) {
         let (Some(windows), Some(config)) = (self.windows.clone(), &managed.config.deployments) else { return };
-        let pace = Pace { batch_pages: config.batch_pages, rows_per_second: config.rows_per_second };
-        let expiry = Expiry {
-            table: &managed.table,
-            owner: &managed.owner,
-            column: &config.column,
-            windows: &windows,
-            grid: managed.grid(),
-            now: run.catalog.now,
-            pace,
-        };
+        let expiry = expiry(managed, config, &windows, run.catalog.now);
         // As it is now: what was retired meanwhile is nobody's leaf any more.
-        let leaves = match run.tables.catalog().await {
-            Ok(catalog) => catalog.tables.into_iter().find(|table| table.oid == managed.table.oid).map(|table| table.partitions),
+        let leaves = match run.tables.partitions(&managed.table).await {
+            Ok(leaves) => leaves,
             Err(error) => return self.failures.push(error.to_string()),
         };
-        for leaf in leaves.unwrap_or_default().iter().filter(|leaf| !leaf.pending) {
+        for leaf in leaves.iter().filter(|leaf| !leaf.pending) {
             if stop.is_cancelled() {
                 return;
             }
@@ -273,7 +271,7 @@ impl Roll {
             .partitions(PartitionCounts {
                 runway_seconds: left.map_or(f64::INFINITY, TimeDelta::as_seconds_f64),
                 made: counts.made,
-                retired: counts.detached + counts.dropped,
+                retired: counts.detached,
                 deleted_rows: counts.deleted,
                 expired,
             });
@@ -302,8 +300,33 @@ fn subject(managed: &Managed) -> String {
     format!("{}/{}", Area::Partition, plana_plan::name::encode(managed.name()))
 }
 
+/// Whether a partition is none of its table any more. Others retire partitions too, and then nothing is left to be done.
+async fn is_gone(run: &mut Run, managed: &Managed, partition: &Partition) -> bool {
+    let now = run.tables.partitions(&managed.table).await;
+    now.is_ok_and(|partitions| partitions.iter().all(|other| other.oid != partition.oid))
+}
+
+/// Why a partition of which everything has expired stays all the same.
+pub fn of_unknown(partition: &Partition, deployment: &str) -> String {
+    let deployment = plana_plan::name::printable(deployment);
+    format!("{} stays: it has rows of deployment {deployment}, of which the query for deployments says nothing", partition.full_name())
+}
+
+/// Whose rows of the table expire when.
+pub fn expiry<'a>(managed: &'a Managed, config: &'a DeploymentRetention, windows: &'a DeploymentWindows, now: DateTime<Utc>) -> Expiry<'a> {
+    Expiry {
+        table: &managed.table,
+        owner: &managed.owner,
+        column: &config.column,
+        windows,
+        grid: managed.grid(),
+        now,
+        pace: Pace { batch_pages: config.batch_pages, rows_per_second: config.rows_per_second },
+    }
+}
+
 /// The mark of a partition that is retired now.
-pub fn mark(managed: &Managed, partition: &plana_plan::partition::Partition, now: DateTime<Utc>) -> Mark {
+pub fn mark(managed: &Managed, partition: &Partition, now: DateTime<Utc>) -> Mark {
     Mark {
         schema: managed.table.schema.clone(),
         table: managed.table.name.clone(),

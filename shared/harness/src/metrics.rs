@@ -61,7 +61,7 @@ const FAMILIES: [(&str, &str); 24] = [
     (NOT_WHOLE, "Files that are not in that tarball as they were."),
     (RUNWAY, "How long inserts of the present go on to find a partition of this table, as of the last run."),
     (MADE, "Partitions of this table that the last run made."),
-    (RETIRED, "Partitions of this table that the last run detached or dropped."),
+    (RETIRED, "Partitions of this table that the last run retired: took out of it, whatever becomes of them then."),
     (DELETED, "Rows of this table that the last run deleted by their deployment's own retention."),
     (EXPIRED, "Partitions of this table that have expired and are still there."),
     (PROVEN, "When a backup of this name was last restored and compared with its manifest."),

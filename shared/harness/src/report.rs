@@ -103,7 +103,7 @@ pub struct PartitionCounts {
     pub runway_seconds: f64,
     /// Partitions made.
     pub made: u64,
-    /// Partitions retired: detached, or dropped after that.
+    /// Partitions retired: detached, whatever becomes of them then.
     pub retired: u64,
     /// Rows deleted by their deployment's own retention.
     pub deleted_rows: u64,

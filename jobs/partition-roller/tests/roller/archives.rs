@@ -1,6 +1,9 @@
 //! Archived first, dropped only then.
 
-use plana_testkit::job::expect_words;
+use plana_testkit::{
+    job::{bucket::S3, expect_words, look::Look as _},
+    proxy::{Action, Op, Rule},
+};
 
 use crate::{Place, each};
 
@@ -40,6 +43,38 @@ fn when_the_upload_fails_nothing_is_dropped() {
         // The next run does it.
         place.run(CONFIG, 0);
         assert!(!place.has(&oldest));
+    });
+}
+
+#[test]
+fn when_the_upload_is_cut_in_its_middle_nothing_is_dropped_and_the_next_run_does_it() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        // Some parts of what no compressor makes smaller.
+        place.sql(&format!(
+            "INSERT INTO events (at, body) SELECT (SELECT min(at) FROM {oldest}), (SELECT string_agg(encode(sha512(convert_to(n || ' ' || m, 'UTF8')), 'base64'), '') FROM generate_series(1, 64) m)
+             FROM generate_series(1, 3000) n"
+        ));
+        let s3 = S3::new("roll");
+        let cut = s3.proxy.add(Rule::on(Op::UploadPart, Action::CutBody(2 << 20)).query("partNumber=2&"));
+        let job = place.job(CONFIG).into_bucket(&s3).set("upload.memory", "15MiB").set("upload.parts_in_flight", "1");
+        let outcome = job.run().expect(3);
+        assert!(cut.matched() >= 1, "{}", outcome.done.stderr);
+        let error = outcome.item("public.events")["error"].as_str().unwrap();
+        expect_words(error, &["archive public.", &oldest, "send part 2 of", "it is not dropped, and the next run tries again"]);
+        assert_eq!(place.sql(&format!("SELECT count(*) FROM {oldest}")), "3020");
+        assert_eq!(outcome.item("public.events")["made"], 3);
+        let area = format!("partition/{}/public/{oldest}/", place.name);
+        let archives = |s3: &S3| s3.below("backups").committed().into_iter().filter(|(set, _)| set.to_string().starts_with(&area)).count();
+        assert_eq!(archives(&s3), 0);
+
+        s3.proxy.clear();
+        let again = job.run().expect(0);
+        assert!(again.item("public.events")["dropped"].as_u64().is_some_and(|dropped| dropped >= 1));
+        assert!(!place.has(&oldest));
+        assert_eq!(archives(&s3), 1);
+        assert!(place.run(CONFIG, 0).item("public.events")["dropped"].is_null());
     });
 }
 

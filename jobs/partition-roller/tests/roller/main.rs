@@ -10,6 +10,7 @@ mod copied;
 mod created;
 mod default_rows;
 mod deployments;
+mod many;
 mod retired;
 mod strangers;
 
@@ -20,6 +21,7 @@ use std::{
 };
 
 use plana_testkit::{
+    bin::Running,
     job::{Job, Outcome},
     pg::{PgCluster, PgMajor, quote_identifier},
 };
@@ -46,6 +48,10 @@ const EVENTS: &str = "
 
 /// A configuration of one table.
 const TABLE: &str = "[partitions.tables.events]\ntable = \"public.events\"\n";
+
+/// A table, the first by name, whose query for deployments answers when the gate is opened. By then the run has planned all
+/// tables and made what they miss, and retires nothing yet.
+const GATE: &str = "[partitions.tables.gate]\ntable = \"public.a_gate\"\n[partitions.tables.gate.deployments]\nquery = \"SELECT 'd0', 30 WHERE ready()\"\ncolumn = \"deployment\"\n";
 
 impl Place {
     fn new(major: PgMajor) -> Self {
@@ -108,6 +114,47 @@ impl Place {
 
     fn is_attached(&self, partition: &str) -> bool {
         self.sql(&format!("SELECT EXISTS (SELECT FROM pg_class WHERE relname = '{partition}' AND relispartition)")) == "t"
+    }
+
+    /// A gate between a run's plan and what it does to tables behind `a_gate`: see [`GATE`].
+    fn gate(&self) {
+        self.sql(
+            "CREATE TABLE a_gate (at timestamptz NOT NULL, deployment text) PARTITION BY RANGE (at); CREATE TABLE opened ();
+             CREATE FUNCTION ready() RETURNS boolean LANGUAGE plpgsql VOLATILE AS
+               'BEGIN WHILE NOT EXISTS (SELECT FROM opened) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN true; END'",
+        );
+    }
+
+    /// Waits until a run stands at the gate.
+    fn wait_at_gate(&self, running: &mut Running) {
+        let there = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%WHERE ready()%' AND pid <> pg_backend_pid()";
+        running.wait_until("the run at the gate", |_| self.sql(there) != "0").unwrap();
+    }
+
+    /// Lets it pass, and all that come later.
+    fn open_gate(&self) {
+        self.sql("INSERT INTO opened DEFAULT VALUES");
+    }
+
+    /// Leaves a detach of that partition half done, as a crash does.
+    fn leave_half_detached(&self, partition: &str) {
+        // A reader in whose way it waits; as the roller would not begin one then, it is begun by hand.
+        let mut reader = self.session("BEGIN; SELECT count(*) FROM events");
+        let mut detach = self.cluster.command("psql");
+        detach.args(["-X", "-q", "-c", &format!("ALTER TABLE events DETACH PARTITION {partition} CONCURRENTLY")]);
+        let mut detach = detach.env("PGDATABASE", &self.name).stderr(Stdio::null()).spawn().unwrap();
+        while self.half_detached() == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%CONCURRENTLY' AND datname = current_database()");
+        detach.wait().unwrap();
+        reader.run("COMMIT");
+        assert_eq!(self.half_detached(), 1);
+    }
+
+    /// How many partitions are half detached.
+    fn half_detached(&self) -> u32 {
+        self.sql("SELECT count(*) FROM pg_inherits WHERE inhdetachpending").parse().unwrap()
     }
 
     /// A session that stays open, after that statement.

@@ -164,24 +164,10 @@ fn what_was_killed_during_a_concurrent_detach_is_finished_by_the_next_run() {
     each(|major| {
         let place = Place::with_events(major);
         let oldest = place.month(5);
-        // A reader in whose way the detach waits; as the roller would not begin one then, it is begun by hand.
-        let mut reader = place.session("BEGIN; SELECT count(*) FROM events");
-        let mut detach = place.cluster.command("psql");
-        detach
-            .args(["-X", "-q", "-c", &format!("ALTER TABLE events DETACH PARTITION {oldest} CONCURRENTLY")])
-            .env("PGDATABASE", &place.name);
-        let mut detach = detach.spawn().unwrap();
-        let pending = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
-        while place.sql(pending) == "0" {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        place.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE%CONCURRENTLY' AND datname = current_database()");
-        detach.wait().unwrap();
-        reader.run("COMMIT");
-        assert_eq!(place.sql(pending), "1");
+        place.leave_half_detached(&oldest);
         expect_words(&place.checked(&config(""), 0), &["half detached"]);
         let outcome = place.run(&config("retired = \"keep\"\n"), 0);
-        assert_eq!(place.sql(pending), "0");
+        assert_eq!(place.half_detached(), 0);
         assert!(!place.is_attached(&oldest) && place.has(&oldest));
         assert!(outcome.item("public.events")["detached"].as_u64().is_some_and(|count| count >= 1));
     });
@@ -207,9 +193,7 @@ fn the_roller_itself_killed_in_a_concurrent_detach_leaves_what_the_next_run_fini
                 }
             });
             let mut running = place.job(&config("retired = \"drop\"\n")).set("partitions.lock_timeout", "1s").spawn();
-            running
-                .wait_until("a detach pending", |_| place.sql("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") != "0")
-                .unwrap();
+            running.wait_until("a detach pending", |_| place.half_detached() > 0).unwrap();
             running.signal(Signal::KILL).unwrap();
             running.wait().unwrap();
             sender.send(()).unwrap();
@@ -217,7 +201,7 @@ fn the_roller_itself_killed_in_a_concurrent_detach_leaves_what_the_next_run_fini
         // The server's process goes on where nobody waits for it any more: it is ended as a broken connection would.
         place.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE '%partition-roller' AND datname = current_database()");
         let outcome = place.run(&config("retired = \"drop\"\n"), 0);
-        assert_eq!(place.sql("SELECT count(*) FROM pg_inherits WHERE inhdetachpending"), "0");
+        assert_eq!(place.half_detached(), 0);
         assert!(gone.iter().all(|partition| !place.has(partition)), "{gone:?}\n{}", outcome.done.stderr);
     });
 }

@@ -1,4 +1,4 @@
-//! What the catalog says of partitioned tables, in five questions however many there are.
+//! What the catalog says of partitioned tables: in five questions however many there are, and of a single one in one.
 
 use std::collections::BTreeMap;
 
@@ -71,12 +71,13 @@ const TABLES: &str = "
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0] AND a.attnum > 0
     ORDER BY 2, 3";
 
+/// Of one parent; of all of them where there is none.
 const PARTITIONS: &str = "
     SELECT i.inhparent, c.oid, n.nspname::text, c.relname::text, pg_catalog.pg_get_expr(c.relpartbound, c.oid), i.inhdetachpending,
            c.relkind::text
     FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = i.inhparent
     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'f')";
+    WHERE c.relkind IN ('r', 'p', 'f') AND ($1::oid IS NULL OR i.inhparent = $1)";
 
 const NAMES: &str = "
     SELECT n.nspname::text, c.relname::text, c.relkind = 'r' AND NOT c.relispartition, i.inhparent
@@ -84,9 +85,11 @@ const NAMES: &str = "
     LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
     WHERE n.oid IN (SELECT relnamespace FROM pg_catalog.pg_class WHERE relkind = 'p')";
 
+/// Of all tables, or of one.
 const REFERENCES: &str = "
     SELECT k.conrelid, k.confrelid, k.conrelid::regclass::text, k.confrelid::regclass::text
-    FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0";
+    FROM pg_catalog.pg_constraint k
+    WHERE k.contype = 'f' AND k.conparentid = 0 AND ($1::oid IS NULL OR k.conrelid = $1 OR k.confrelid = $1)";
 
 const DETACHED: &str = "
     SELECT c.oid, n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text, d.description
@@ -107,13 +110,42 @@ impl Tables {
         read.map_err(|error| self.failed("read which tables are partitioned", error))
     }
 
+    /// The partitions of one table as they are now; none where it is gone.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn partitions(&mut self, table: &Table) -> Result<Vec<Partition>, ServerError> {
+        let read = sqlx::query_as(PARTITIONS).bind(Oid(table.oid)).fetch_all(&mut self.connection).await;
+        let rows: Vec<PartitionRow> = read.map_err(|error| self.failed("read a table's partitions", error))?;
+        Ok(rows.into_iter().map(|row| partition(row, table.key)).collect())
+    }
+
+    /// What was retired and is still there, of all tables.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn retired(&mut self) -> Result<Vec<Detached>, ServerError> {
+        let read = sqlx::query_as(DETACHED).bind(Mark::pattern()).fetch_all(&mut self.connection).await;
+        Ok(marked(read.map_err(|error| self.failed("read what was retired", error))?))
+    }
+
+    /// The foreign keys of one table as they are now.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn references(&mut self, oid: u32) -> Result<References, ServerError> {
+        let read = sqlx::query_as(REFERENCES).bind(Oid(oid)).fetch_all(&mut self.connection).await;
+        let rows = read.map_err(|error| self.failed("read a table's foreign keys", error))?;
+        Ok(all_references(rows).remove(&oid).unwrap_or_default())
+    }
+
     async fn read_catalog(&mut self) -> Result<Catalog, sqlx::Error> {
         let connection = &mut self.connection;
         let now = sqlx::query_scalar("SELECT pg_catalog.clock_timestamp()").fetch_one(&mut *connection).await?;
         let rows: Vec<TableRow> = sqlx::query_as(TABLES).fetch_all(&mut *connection).await?;
-        let partitions: Vec<PartitionRow> = sqlx::query_as(PARTITIONS).fetch_all(&mut *connection).await?;
+        let partitions: Vec<PartitionRow> = sqlx::query_as(PARTITIONS).bind(None::<Oid>).fetch_all(&mut *connection).await?;
         let names: Vec<(String, String, bool, Option<Oid>)> = sqlx::query_as(NAMES).fetch_all(&mut *connection).await?;
-        let references: Vec<(Oid, Oid, String, String)> = sqlx::query_as(REFERENCES).fetch_all(&mut *connection).await?;
+        let references: Vec<(Oid, Oid, String, String)> = sqlx::query_as(REFERENCES).bind(None::<Oid>).fetch_all(&mut *connection).await?;
         let detached: Vec<(Oid, String, String, String, String)> =
             sqlx::query_as(DETACHED).bind(Mark::pattern()).fetch_all(&mut *connection).await?;
 

@@ -1,5 +1,6 @@
 //! Rows in DEFAULT that belong to a partition that is about to be made.
 
+use chrono::TimeDelta;
 use plana_plan::partition::{NewPartition, Partition, Table, ddl};
 use plana_plan::sql::identifier;
 use sqlx::{AssertSqlSafe, postgres::types::Oid};
@@ -18,13 +19,20 @@ pub struct MonthCount {
 /// More months than that are no histogram for a message.
 const MOST_MONTHS: i64 = 24;
 
-/// What DEFAULT holds of a new partition.
-pub(super) enum InDefault {
-    /// Nothing.
+/// What DEFAULT holds of a new partition, and so what its making begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InDefault {
+    /// Nothing, or there is no DEFAULT.
     Nothing,
+    /// Nothing, but it is so large that this is proven before its lock is taken.
+    ToProve,
     /// Rows that may be moved; their columns.
     Movable(Vec<String>),
 }
+
+/// A DEFAULT of more bytes than this is proven to hold nothing of the partition before its lock is taken: looking through it
+/// under the lock takes 80 ms for 1.5 million rows (measured), and everybody waits.
+const SMALL_DEFAULT_BYTES: i64 = 4 << 20;
 
 /// Triggers would fire for a move as for a change, and a key that refers to the rows would lose them in cascade.
 const OBSTACLES: &str = "
@@ -44,14 +52,20 @@ impl Tables {
     ///
     /// # Errors
     /// When there are some and they may not.
-    pub(super) async fn in_default(&mut self, plan: &Plan<'_>, default: &Partition, doing: &str) -> Result<InDefault, PartitionError> {
+    pub async fn in_default(&mut self, plan: &Plan<'_>) -> Result<InDefault, PartitionError> {
+        let doing = &plan.doing();
+        let Some(default) = plan.table.default_partition() else { return Ok(InDefault::Nothing) };
         let holds = ddl::holds(plan.table, plan.new.from, plan.new.to);
         let leaf = ddl::relation(&default.schema, &default.name);
         // One more than may be moved tells enough.
         let count = format!("SELECT count(*) FROM (SELECT FROM ONLY {leaf} WHERE {holds} LIMIT {}) r", plan.move_at_most.saturating_add(1));
         let count: i64 = self.ask(doing, sqlx::query_scalar(AssertSqlSafe(count))).await?;
         if count == 0 {
-            return Ok(InDefault::Nothing);
+            let size = "SELECT pg_catalog.pg_relation_size($1::text::regclass)";
+            let size: i64 = self.ask(doing, sqlx::query_scalar(size).bind(&leaf)).await?;
+            // Until it is made, the proof refuses rows of that range: of the present, where rows come in, nothing is proven.
+            let is_future = plan.now.naive_utc() + TimeDelta::days(1) < plan.new.from;
+            return Ok(if size > SMALL_DEFAULT_BYTES && is_future { InDefault::ToProve } else { InDefault::Nothing });
         }
         let tables = vec![Oid(plan.table.oid), Oid(default.oid)];
         let obstacle: Option<String> = sqlx::query_scalar(OBSTACLES)
@@ -66,7 +80,7 @@ impl Tables {
         });
         if let Some(why) = why {
             let months = self.histogram(plan.table, plan.new, default, doing).await?;
-            return Err(PartitionError::RowsInDefault { doing: doing.to_owned(), why, months });
+            return Err(PartitionError::RowsInDefault { doing: doing.clone(), why, months });
         }
         let columns = sqlx::query_scalar(COLUMNS).bind(Oid(default.oid)).fetch_all(&mut self.connection).await;
         Ok(InDefault::Movable(columns.map_err(|error| self.failed(doing, error))?))

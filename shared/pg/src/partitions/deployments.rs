@@ -14,7 +14,12 @@ use plana_plan::{
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{PartitionError, Tables, error::Answer, session::pause, statements::delete_expired};
+use super::{
+    PartitionError, Tables,
+    error::Answer,
+    session::pause,
+    statements::{delete_expired, vacuum},
+};
 
 /// How fast rows are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,15 @@ pub struct Expiry<'a> {
     pub now: DateTime<Utc>,
     /// How fast.
     pub pace: Pace,
+}
+
+impl Expiry<'_> {
+    /// Whether that partition may hold rows that have expired: what begins after the last cutoff holds none.
+    pub fn is_due(&self, leaf: &Partition) -> bool {
+        let begins = leaf.bounds.finite().map(|(from, _)| from);
+        let due = |cutoff| begins.is_none_or(|from| from < cutoff);
+        leaf.kind == PartitionKind::Leaf && self.windows.cutoffs(&self.grid, self.now).iter().any(|(_, cutoff)| due(*cutoff))
+    }
 }
 
 /// What was deleted.
@@ -124,13 +138,10 @@ impl Tables {
         let Expiry { table, owner, column, windows, grid, now, pace } = *expiry;
         let doing = format!("delete expired rows of {}", leaf.full_name());
         let at = relation(&leaf.schema, &leaf.name);
-        let cutoffs = windows.cutoffs(&grid, now);
-        let oldest = leaf.bounds.finite().map(|(from, _)| from);
-        // What begins after the last cutoff holds nothing that has expired.
-        let due = |cutoff| oldest.is_none_or(|from| from < cutoff);
-        if leaf.kind != PartitionKind::Leaf || !cutoffs.iter().any(|(_, cutoff)| due(*cutoff)) {
+        if !expiry.is_due(leaf) {
             return Ok(Deleted::default());
         }
+        let cutoffs = windows.cutoffs(&grid, now);
         let sql = delete_expired(&at, table, column);
         let (names, points): (Vec<String>, Vec<String>) = cutoffs.into_iter().map(|(name, cutoff)| (name, grid.key.text(cutoff))).unzip();
         let pages = "SELECT pg_catalog.pg_relation_size($1::text::regclass) / pg_catalog.current_setting('block_size')::int8";
@@ -182,9 +193,9 @@ impl Tables {
         Ok(0)
     }
 
-    /// Makes the room usable again. It takes no lock that anybody waits for, and autovacuum does it where this does not.
+    /// Makes the room usable again; autovacuum does it where this does not.
     async fn vacuum(&mut self, owner: &str, leaf: &str) {
-        if let Err(error) = self.alone(owner, &format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {leaf}")).await {
+        if let Err(error) = self.alone(owner, &vacuum(leaf)).await {
             tracing::warn!(leaf, "its room is left to autovacuum: {}", crate::server::reason(&error));
         }
     }

@@ -8,7 +8,7 @@ use plana_plan::partition::{
 use plana_plan::sql::identifier;
 use sqlx::{AssertSqlSafe, postgres::types::Oid};
 
-pub use super::statements::{drop_steps, retire_steps};
+pub use super::statements::{delete_steps, drop_steps, retire_steps, set_aside_steps};
 use super::{
     Detached, PartitionError, References, Tables,
     error::Answer,
@@ -147,15 +147,7 @@ impl Tables {
     /// When the name is taken, or a right is missing.
     pub async fn set_aside(&mut self, detached: &Detached, suffix: Option<&str>, move_to: Option<&str>) -> Result<(), PartitionError> {
         let doing = format!("set {} aside", detached.full_name());
-        let mut sql = Vec::new();
-        let mut at = relation(&detached.schema, &detached.name);
-        if let Some(schema) = move_to.filter(|schema| *schema != detached.schema) {
-            sql.push(format!("ALTER TABLE {at} SET SCHEMA {}", identifier(schema)));
-            at = relation(schema, &detached.name);
-        }
-        if let Some(suffix) = suffix.filter(|_| detached.name == detached.mark.partition) {
-            sql.push(format!("ALTER TABLE {at} RENAME TO {}", identifier(&format!("{}{suffix}", detached.name))));
-        }
+        let sql = ddl::set_aside((&detached.schema, &detached.name), &detached.mark.partition, suffix, move_to);
         if sql.is_empty() { Ok(()) } else { self.together(&doing, &detached.owner, &sql, &[detached.oid]).await }
     }
 
@@ -219,13 +211,29 @@ impl Held<'_> {
     }
 }
 
-async fn dropped(tables: &mut Tables, detached: &Detached, archived: Option<u64>, doing: &str) -> Result<(), PartitionError> {
-    let lock = lock_only(&detached.schema, &detached.name, "ACCESS EXCLUSIVE");
-    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut tables.connection).await {
-        let answer = Answer::of(error, doing, tables);
-        tables.roll_back().await;
-        return Err(tables.give_up(answer, doing, &[detached.oid]).await);
+/// Whoever reads it just now is waited for as everywhere; an archive that has taken an hour is not made again for a moment's
+/// reader, so that what is held stays held between the attempts.
+async fn lock_for_drop(tables: &mut Tables, detached: &Detached, doing: &str) -> Result<(), PartitionError> {
+    let lock = format!("SAVEPOINT held; {}", lock_only(&detached.schema, &detached.name, "ACCESS EXCLUSIVE"));
+    for attempt in 1.. {
+        let Err(error) = sqlx::raw_sql(AssertSqlSafe(lock.clone())).execute(&mut tables.connection).await else { break };
+        match Answer::of(error, doing, tables) {
+            Answer::Locked if attempt < tables.patience.attempts => {
+                let back = sqlx::raw_sql("ROLLBACK TO SAVEPOINT held; RELEASE SAVEPOINT held").execute(&mut tables.connection).await;
+                back.map_err(|error| tables.failed(doing, error))?;
+                pause(attempt).await;
+            }
+            answer => {
+                tables.roll_back().await;
+                return Err(tables.give_up(answer, doing, &[detached.oid]).await);
+            }
+        }
     }
+    Ok(())
+}
+
+async fn dropped(tables: &mut Tables, detached: &Detached, archived: Option<u64>, doing: &str) -> Result<(), PartitionError> {
+    lock_for_drop(tables, detached, doing).await?;
     if let Some(archived) = archived {
         let count = format!("SELECT count(*) FROM ONLY {}", relation(&detached.schema, &detached.name));
         let found: i64 = tables.ask(doing, sqlx::query_scalar(AssertSqlSafe(count))).await?;

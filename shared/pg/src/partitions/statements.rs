@@ -7,38 +7,82 @@ use plana_plan::partition::{
 };
 use plana_plan::sql::{identifier, literal};
 
-use super::{Detached, Plan, References, session::lock_only};
+use super::{Detached, Expiry, InDefault, Plan, References, session::lock_only};
 
 /// The check by which DEFAULT is known to hold nothing of a new partition before its lock is taken.
 pub(super) const PROOF: &str = "plana_roller_proof";
 
 impl Plan<'_> {
-    /// What making the partition takes, as it is shown.
-    pub fn steps(&self) -> Vec<Step> {
+    /// What making the partition takes, as it is shown; it depends on what DEFAULT holds.
+    pub fn steps(&self, found: &InDefault) -> Vec<Step> {
         let (table, new) = (self.table, self.new);
         let key = table.key;
-        let mut sql = vec![format!("SET LOCAL ROLE {}", identifier(&self.traits.owner))];
-        sql.extend(ddl::create(table, self.traits, new));
-        sql.extend(self.attach());
+        let proof = table.default_partition().filter(|_| *found == InDefault::ToProve);
+        let mut steps = proof.map(|default| self.proof_steps(default)).unwrap_or_default();
+        let mut sql = self.create();
         let mut locks = format!("SHARE UPDATE EXCLUSIVE on {} (readers and writers go on)", table.full_name());
         if let Some(default) = table.default_partition() {
             locks.push_str(&format!(", ACCESS EXCLUSIVE on {}", default.full_name()));
         }
+        if let Some((before, moving)) = self.move_rows(found) {
+            sql.extend(before);
+            sql.push(moving);
+            locks.push_str(" while rows are moved out of it");
+        }
+        sql.extend(self.attach(proof.is_some()));
         for (_, target) in &self.references.outgoing {
             locks.push_str(&format!(", SHARE ROW EXCLUSIVE on {target}"));
         }
         let what = if new.fills_gap { "a gap in the past" } else { "the present or the future" };
         let why = format!("no partition holds {} to {}, {what}", key.text(new.from), key.text(new.to));
-        vec![Step { sql, locks, why }]
+        steps.push(Step { sql, locks, why });
+        steps
+    }
+
+    /// A lock for a moment, and then one that lets everybody go on while DEFAULT is looked through.
+    fn proof_steps(&self, default: &Partition) -> Vec<Step> {
+        let role = format!("SET LOCAL ROLE {}", identifier(&self.traits.owner));
+        let step = |sql, lock: &str, why: &str| Step {
+            sql: vec![role.clone(), sql],
+            locks: format!("{lock} on {}", default.full_name()),
+            why: why.to_owned(),
+        };
+        vec![
+            step(
+                add_proof(self.table, default, self.new),
+                "ACCESS EXCLUSIVE",
+                "DEFAULT is large: that it holds nothing of the new partition is proven before its lock is taken",
+            ),
+            step(validate_proof(default), "SHARE UPDATE EXCLUSIVE", "DEFAULT is looked through while readers and writers go on"),
+        ]
+    }
+
+    /// The statements that make the table, as its owner.
+    pub(super) fn create(&self) -> Vec<String> {
+        let mut sql = vec![format!("SET LOCAL ROLE {}", identifier(&self.traits.owner))];
+        sql.extend(ddl::create(self.table, self.traits, self.new));
+        sql
+    }
+
+    /// Where rows are moved out of DEFAULT: the locks, and the statement.
+    pub(super) fn move_rows(&self, found: &InDefault) -> Option<(Vec<String>, String)> {
+        let (table, InDefault::Movable(columns)) = (self.table, found) else { return None };
+        let default = table.default_partition()?;
+        let locks = vec![
+            lock_only(&table.schema, &table.name, "SHARE UPDATE EXCLUSIVE"),
+            lock_only(&default.schema, &default.name, "ACCESS EXCLUSIVE"),
+        ];
+        Some((locks, move_rows(table, default, self.new, columns)))
     }
 
     /// The statement that attaches the table, and what can only follow it.
-    pub(super) fn attach(&self) -> Vec<String> {
+    pub(super) fn attach(&self, proven: bool) -> Vec<String> {
         let (table, new) = (self.table, self.new);
         let mut sql = vec![ddl::attach(table, &table.schema, &new.name, new.from, new.to)];
         if let ReplicaIdentity::Index(schema, name) = &self.traits.replica_identity {
             sql.push(replica_index(table, new, schema, name));
         }
+        sql.extend(table.default_partition().filter(|_| proven).map(drop_proof));
         sql
     }
 }
@@ -72,7 +116,7 @@ pub(super) fn drop_proof(default: &Partition) -> String {
 }
 
 /// Moves the rows of DEFAULT that belong to the new partition, whose table stands there unattached.
-pub(super) fn move_rows(table: &Table, default: &Partition, new: &NewPartition, columns: &[String]) -> String {
+fn move_rows(table: &Table, default: &Partition, new: &NewPartition, columns: &[String]) -> String {
     let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
     let columns = columns.join(", ");
     format!(
@@ -115,6 +159,40 @@ pub fn drop_steps(detached: &Detached, references: Option<&References>) -> Vec<S
     }
     let sql = vec![lock_only(&detached.schema, &detached.name, "ACCESS EXCLUSIVE"), ddl::drop_table(&detached.schema, &detached.name)];
     vec![Step { sql, locks, why: format!("it is retired since {}", detached.mark.since) }]
+}
+
+/// What setting a retired partition aside takes, as it is shown; nothing where it is aside already.
+pub fn set_aside_steps(detached: &Detached, suffix: Option<&str>, move_to: Option<&str>) -> Vec<Step> {
+    let sql = ddl::set_aside((&detached.schema, &detached.name), &detached.mark.partition, suffix, move_to);
+    if sql.is_empty() {
+        return Vec::new();
+    }
+    let sql = std::iter::once(format!("SET LOCAL ROLE {}", identifier(&detached.owner))).chain(sql).collect();
+    let locks = format!("ACCESS EXCLUSIVE on {}, which is detached", detached.full_name());
+    vec![Step { sql, locks, why: "what is retired is kept, as `move_to` and `suffix` say".to_owned() }]
+}
+
+/// What deleting a leaf's expired rows takes, as it is shown.
+pub fn delete_steps(expiry: &Expiry<'_>, leaf: &Partition) -> Vec<Step> {
+    let (at, pages) = (of(leaf), expiry.pace.batch_pages);
+    let delete = Step {
+        sql: vec![format!("SET LOCAL ROLE {}", identifier(expiry.owner)), delete_expired(&at, expiry.table, expiry.column)],
+        locks: format!("ROW EXCLUSIVE on {}, and those rows that nobody else holds", leaf.full_name()),
+        why: format!(
+            "it may hold rows past their deployment's own window; {pages} pages ($3 to $4) and a commit at a time, for deployments $1 with cutoffs $2"
+        ),
+    };
+    let vacuum = Step {
+        sql: vec![vacuum(&at)],
+        locks: format!("SHARE UPDATE EXCLUSIVE on {} (readers and writers go on)", leaf.full_name()),
+        why: "where something was deleted its room becomes usable again".to_owned(),
+    };
+    vec![delete, vacuum]
+}
+
+/// Makes the room of deleted rows usable. It takes no lock that anybody waits for.
+pub(super) fn vacuum(leaf: &str) -> String {
+    format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {leaf}")
 }
 
 /// The statement that deletes the expired rows of some pages of one leaf: parameters are the deployments, their cutoffs, the

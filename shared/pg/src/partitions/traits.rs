@@ -26,6 +26,12 @@ const GRANTS: &str = "
          pg_catalog.aclexplode(t.attacl) a WHERE c.oid = $1 AND a.grantee <> c.relowner
     ORDER BY 1, 3, 2";
 
+const GIVEN_BY_DEFAULT: &str = "
+    SELECT DISTINCT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_default_acl d ON d.defaclrole = c.relowner AND d.defaclobjtype = 'r'
+      AND d.defaclnamespace IN (0, c.relnamespace), pg_catalog.aclexplode(d.defaclacl) a
+    WHERE c.oid = $1 AND a.grantee <> c.relowner ORDER BY 1";
+
 const POLICIES: &str = "
     SELECT p.polname::text, p.polpermissive,
            CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
@@ -64,6 +70,7 @@ impl Tables {
             sqlx::query_as(OF_TABLE).bind(oid).fetch_one(&mut *connection).await?;
         let grants: Vec<(Option<String>, String, Option<String>, bool)> =
             sqlx::query_as(GRANTS).bind(oid).fetch_all(&mut *connection).await?;
+        let given_by_default = sqlx::query_scalar(GIVEN_BY_DEFAULT).bind(oid).fetch_all(&mut *connection).await?;
         let policies: Vec<PolicyRow> = sqlx::query_as(POLICIES).bind(oid).fetch_all(&mut *connection).await?;
         let statistics = sqlx::query_as(STATISTICS).bind(oid).fetch_all(&mut *connection).await?;
         let options = match newest(&table.partitions) {
@@ -82,6 +89,7 @@ impl Tables {
             owner,
             tablespace,
             grants: grants.into_iter().map(grant).collect(),
+            given_by_default,
             row_security: (on, forced),
             policies: policies.into_iter().map(policy).collect(),
             replica_identity,

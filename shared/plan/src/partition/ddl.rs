@@ -61,6 +61,20 @@ pub fn mark(partition: &Partition, mark: &Mark) -> String {
     format!("COMMENT ON TABLE {} IS {}", relation(&partition.schema, &partition.name), literal(&mark.comment()))
 }
 
+/// Where a table that is kept goes: to another schema, and under another name; nothing where it is there already.
+pub fn set_aside(detached: (&str, &str), was: &str, suffix: Option<&str>, move_to: Option<&str>) -> Vec<String> {
+    let (mut schema, name) = detached;
+    let mut sql = Vec::new();
+    if let Some(other) = move_to.filter(|other| *other != schema) {
+        sql.push(format!("ALTER TABLE {} SET SCHEMA {}", relation(schema, name), identifier(other)));
+        schema = other;
+    }
+    if let Some(suffix) = suffix.filter(|_| name == was) {
+        sql.push(rename(schema, name, &format!("{name}{suffix}")));
+    }
+    sql
+}
+
 /// Drops a table and nothing that depends on it.
 pub fn drop_table(schema: &str, name: &str) -> String {
     format!("DROP TABLE {}", relation(schema, name))
@@ -105,6 +119,8 @@ pub struct Traits {
     pub tablespace: Option<String>,
     /// Its grants, the owner's own left out.
     pub grants: Vec<Grant>,
+    /// Whom the owner's default privileges give every new table to, `None` for PUBLIC: its parent may not be given to them.
+    pub given_by_default: Vec<Option<String>>,
     /// Whether row-level security is on, and whether it holds for the owner too.
     pub row_security: (bool, bool),
     /// The policies.
@@ -140,6 +156,8 @@ pub fn create(table: &Table, traits: &Traits, new: &NewPartition) -> Vec<String>
     let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
     let space = traits.tablespace.as_ref().map(|name| format!(" TABLESPACE {}", identifier(name))).unwrap_or_default();
     let mut sql = vec![format!("CREATE TABLE {child} (LIKE {} INCLUDING ALL EXCLUDING IDENTITY){with}{space}", parent(table))];
+    // Before its own grants: revoking a right on a table takes it from the columns as well.
+    sql.extend(traits.given_by_default.iter().map(|grantee| format!("REVOKE ALL ON {child} FROM {}", role(grantee.as_ref()))));
     for (column, target) in &traits.statistics {
         sql.push(format!("ALTER TABLE {child} ALTER COLUMN {} SET STATISTICS {target}", identifier(column)));
     }
@@ -160,6 +178,11 @@ pub fn create(table: &Table, traits: &Traits, new: &NewPartition) -> Vec<String>
     sql
 }
 
+/// A role in SQL; none is everybody.
+fn role(name: Option<&String>) -> String {
+    name.map_or_else(|| "PUBLIC".to_owned(), |name| identifier(name))
+}
+
 /// `toast.autovacuum_enabled` has two parts.
 fn option_name(name: &str) -> String {
     name.split('.').map(identifier).collect::<Vec<_>>().join(".")
@@ -168,7 +191,7 @@ fn option_name(name: &str) -> String {
 impl Grant {
     fn give(&self, relation: &str) -> String {
         let column = self.column.as_ref().map(|column| format!(" ({})", identifier(column))).unwrap_or_default();
-        let grantee = self.grantee.as_ref().map_or_else(|| "PUBLIC".to_owned(), |role| identifier(role));
+        let grantee = role(self.grantee.as_ref());
         let option = if self.grantable { " WITH GRANT OPTION" } else { "" };
         format!("GRANT {}{column} ON {relation} TO {grantee}{option}", self.privilege)
     }
@@ -222,6 +245,7 @@ mod tests {
         let traits = Traits {
             owner: "exo".to_owned(),
             grants: vec![Grant { grantee: None, privilege: "SELECT".to_owned(), column: Some("at".to_owned()), grantable: true }],
+            given_by_default: vec![None, Some("a b".to_owned())],
             row_security: (true, true),
             policies: vec![RowPolicy {
                 name: "own".to_owned(),
@@ -241,6 +265,8 @@ mod tests {
             [
                 "CREATE TABLE \"public\".\"e_2026_11\" (LIKE \"public\".\"ev\"\"ents\" INCLUDING ALL EXCLUDING IDENTITY) \
                  WITH (\"fillfactor\" = '90', \"toast\".\"autovacuum_enabled\" = 'false') TABLESPACE \"fast\"",
+                "REVOKE ALL ON \"public\".\"e_2026_11\" FROM PUBLIC",
+                "REVOKE ALL ON \"public\".\"e_2026_11\" FROM \"a b\"",
                 "ALTER TABLE \"public\".\"e_2026_11\" ALTER COLUMN \"at\" SET STATISTICS 500",
                 "ALTER TABLE \"public\".\"e_2026_11\" REPLICA IDENTITY FULL",
                 "CREATE POLICY \"own\" ON \"public\".\"e_2026_11\" AS RESTRICTIVE FOR SELECT TO \"a b\" USING (true)",
