@@ -1,7 +1,7 @@
 //! Archived first, dropped only then.
 
 use plana_testkit::{
-    job::{bucket::S3, expect_words, look::Look as _},
+    job::{Outcome, bucket::S3, expect_words, look::Look as _},
     proxy::{Action, Op, Rule},
 };
 
@@ -118,7 +118,35 @@ fn nobody_writes_to_it_between_its_archive_and_its_end() {
         running.wait_until("the archive at work", |_| place.has(&oldest) && place.sql(&held) != "0").unwrap();
         let refused = place.cluster.psql(&place.name, &format!("SET lock_timeout = '300ms'; DELETE FROM {oldest}"));
         assert!(refused.is_err(), "a row was deleted while its archive was made");
-        plana_testkit::job::Outcome::wait(running).expect(0);
+        Outcome::wait(running).expect(0);
         assert!(!place.has(&oldest));
+    });
+}
+
+#[test]
+fn whoever_reads_it_at_the_end_of_its_archive_is_waited_for_and_no_second_one_is_made() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let oldest = place.month(5);
+        // pg_dump ends when the reader is there.
+        let script = "case \"$*\" in *--table*) \"$real\" \"$@\" && while [ ! -e \"$HOME/reading\" ]; do /bin/sleep 0.05; done ;; *) exec \"$real\" \"$@\" ;; esac";
+        let job = place.job(CONFIG).set("partitions.lock_attempts", "20");
+        let reading = job.home().join("programs").join("reading");
+        let job = job.pg_dump_script(place.cluster, &script.replace("$HOME/reading", &reading.display().to_string()));
+        let mut running = job.spawn();
+        let held = format!("SELECT count(*) FROM pg_locks WHERE relation = to_regclass('{oldest}') AND mode = 'ShareLock' AND granted");
+        running.wait_until("the archive at work", |_| place.sql(&held) != "0").unwrap();
+        let mut reader = place.session(&format!("BEGIN; SELECT count(*) FROM {oldest}"));
+        std::fs::write(&reading, "").unwrap();
+        let waiting = format!("SELECT count(*) FROM pg_locks WHERE relation = to_regclass('{oldest}') AND NOT granted");
+        running.wait_until("the job waiting", |_| place.sql(&waiting) != "0").unwrap();
+        // Longer than one statement waits.
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        assert!(place.has(&oldest));
+        reader.run("COMMIT");
+        Outcome::wait(running).expect(0);
+        assert!(!place.has(&oldest));
+        let area = format!("partition/{}/public/{oldest}/", place.name);
+        assert_eq!(place.job.store().committed().iter().filter(|set| set.key.to_string().starts_with(&area)).count(), 1);
     });
 }
