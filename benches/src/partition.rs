@@ -1,6 +1,7 @@
 //! `partition-roller` against what a user would write, and pg_partman: how long inserts stand still, and how fast it plans.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -97,20 +98,23 @@ impl Drop for Session {
     }
 }
 
-/// The longest insert of eight writers while `work` runs, beside a reader of transactions of 100 ms; and how long it took.
+/// The longest insert of eight writers that began while `work` ran, beside a reader of transactions of 100 ms; and how long it
+/// took.
 fn longest_insert(cluster: &PgCluster, work: impl FnOnce() -> Result<()>) -> Result<(Duration, Duration, usize)> {
-    let done = AtomicBool::new(false);
-    let done = &done;
+    let (working, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (working, done) = (&working, &done);
     thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|_| {
                 scope.spawn(move || -> Result<(Duration, usize)> {
                     let (mut session, mut longest, mut count) = (Session::open(cluster)?, Duration::ZERO, 0);
                     while !done.load(Ordering::Relaxed) {
-                        let began = Instant::now();
+                        let (counts, began) = (working.load(Ordering::Relaxed), Instant::now());
                         session.run("INSERT INTO events (at, body) VALUES (now(), 'x')")?;
-                        longest = longest.max(began.elapsed());
-                        count += 1;
+                        if counts {
+                            longest = longest.max(began.elapsed());
+                            count += 1;
+                        }
                     }
                     Ok((longest, count))
                 })
@@ -123,7 +127,9 @@ fn longest_insert(cluster: &PgCluster, work: impl FnOnce() -> Result<()>) -> Res
             }
             Ok(())
         });
-        thread::sleep(Duration::from_millis(700));
+        // Until all are connected and have inserted something.
+        thread::sleep(Duration::from_secs(2));
+        working.store(true, Ordering::Relaxed);
         let began = Instant::now();
         let worked = work();
         let took = began.elapsed();
@@ -141,32 +147,37 @@ fn longest_insert(cluster: &PgCluster, work: impl FnOnce() -> Result<()>) -> Res
 }
 
 fn stall(rounds: usize) -> Result<()> {
-    // The server's own word on who waited for a lock, and how long: on a busy machine a statement takes long by itself.
+    // The server's own word on who waited for a lock for more than 5 ms, and how long: writers as fast as they can keep both
+    // processors busy, and then a statement takes long by itself, or its psql waits for a processor.
     let builder = PgCluster::builder(PgMajor::V15).setting("max_connections = 60").setting("log_lock_waits = on");
     let cluster = builder.setting("deadlock_timeout = 5ms").start()?;
     let home = tempfile::Builder::new().prefix("plana-bench-").tempdir()?;
     let config = home.path().join("roller.toml");
-    std::fs::write(
-        &config,
-        "[partitions.tables.events]\ntable = \"public.events\"\nretention = \"62d\"\nkeep_at_least = 0\nretired = \"drop\"\n",
-    )?;
+    // Whatever day it is, the third month before this one has expired, and the second has not.
+    let days = "SELECT floor(extract(epoch FROM now() - (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '2 months') AT TIME ZONE 'UTC') / 86400)::int";
+    let days = cluster.psql("postgres", days)?;
+    let policy = format!("retention = \"{days}d\"\nkeep_at_least = 0\nretired = \"drop\"\n");
+    std::fs::write(&config, format!("[partitions.tables.events]\ntable = \"public.events\"\n{policy}"))?;
     println!("\nthree partitions made and three retired beside {WRITERS} writers and a reader (worst of {rounds}):");
     let sql = |sql: &'static str| {
         let cluster = &cluster;
         move || measure::run(psql(cluster).args(["-c", "SELECT 1"]).arg("-f").arg("-").stdin(file_of(sql)?)).map(drop)
     };
-    let show = |name: &str, work: &dyn Fn() -> Result<()>, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
+    let show = |name: &str, changes: (usize, usize), work: &dyn Fn() -> Result<()>, prepare: &dyn Fn() -> Result<()>| -> Result<()> {
         let (mut worst, mut took, mut inserts, mut waited) = (Duration::ZERO, Duration::ZERO, 0, 0.0f64);
         for _ in 0..rounds {
             cluster.psql("postgres", EVENTS)?;
             prepare()?;
-            let before = log(&cluster)?.len();
+            let (before, partitions) = (log(&cluster)?.len(), partitions(&cluster)?);
             let (longest, round, count) = longest_insert(&cluster, work)?;
+            let now = self::partitions(&cluster)?;
+            let (made, gone) = (now.difference(&partitions).count(), partitions.difference(&now).count());
+            ensure!((made, gone) == changes, "{name} made {made} and retired {gone}");
             waited = waited.max(longest_lock_wait(&log(&cluster)?[before..]));
             (worst, took, inserts) = (worst.max(longest), took.max(round), inserts + count);
         }
         println!(
-            "  {name:<36} an insert waited {waited:>6.1} ms for a lock, and took {:>7.1} ms at most   all of it {:>5.2} s   {inserts} inserts",
+            "  {name:<36} an insert waited {waited:>6.1} ms for a lock, and took {:>7.1} ms with its client at most   all of it {:>5.2} s   {inserts} inserts",
             worst.as_secs_f64() * 1e3,
             took.as_secs_f64()
         );
@@ -174,24 +185,32 @@ fn stall(rounds: usize) -> Result<()> {
     };
     let nothing = || Ok(());
     show(
-        "nothing at all, for a second",
+        // What a saturated machine does to an insert by itself, in as long a time as the others take.
+        "nothing at all, for ten seconds",
+        (0, 0),
         &|| {
-            thread::sleep(Duration::from_secs(1));
+            thread::sleep(Duration::from_secs(10));
             Ok(())
         },
         &nothing,
     )?;
-    show("CREATE … PARTITION OF, DETACH, DROP", &sql(PLAIN), &nothing)?;
+    show("CREATE … PARTITION OF, DETACH, DROP", (3, 3), &sql(PLAIN), &nothing)?;
     let partman = || {
         cluster.psql("postgres", PARTMAN)?;
         cluster.psql("postgres", &partman_config(&cluster)?).map(drop)
     };
     if cluster.psql("postgres", "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_partman'")? == "1" {
-        show("pg_partman, run_maintenance", &sql("SELECT partman.run_maintenance();"), &partman)?;
+        show("pg_partman, run_maintenance", (3, 3), &sql("SELECT partman.run_maintenance();"), &partman)?;
     } else {
         println!("  pg_partman is not installed: run tools/install-deps.sh bench");
     }
-    show("partition-roller", &|| measure::run(&mut roller(&cluster, &config)?).map(drop), &nothing)
+    show("partition-roller", (3, 3), &|| measure::run(&mut roller(&cluster, &config)?).map(drop), &nothing)
+}
+
+/// The names of the table's partitions.
+fn partitions(cluster: &PgCluster) -> Result<BTreeSet<String>> {
+    let names = cluster.psql("postgres", "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'events'::regclass")?;
+    Ok(names.lines().map(str::to_owned).collect())
 }
 
 fn log(cluster: &PgCluster) -> Result<String> {

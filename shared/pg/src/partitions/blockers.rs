@@ -63,8 +63,9 @@ impl From<Row> for Holder {
     }
 }
 
-/// So often a transaction is seen again before it counts as a long one: 2 s with the usual lock_timeout, and nobody waits for us.
-const LOOKS: u32 = 4;
+/// After such parts of lock_timeout a transaction is looked for again; one that is there each time, for 2 s in all with the usual
+/// one, counts as a long one. The first looks come soon, since most transactions are short, and nobody waits for us.
+const LOOKS: [f64; 5] = [0.1, 0.4, 0.5, 1.0, 2.0];
 
 const HOLDERS: &str = "
     SELECT DISTINCT ON (l.virtualtransaction, l.relation) l.pid, l.virtualtransaction, a.usename::text,
@@ -90,11 +91,11 @@ impl Tables {
     /// When the server does not answer.
     pub async fn old_holders(&mut self, tables: &[u32]) -> Result<Vec<Blocker>, PartitionError> {
         let mut still = self.holders(tables).await?;
-        for _ in 0..LOOKS {
+        for part in LOOKS {
             if still.is_empty() {
                 break;
             }
-            tokio::time::sleep(self.patience.lock_timeout).await;
+            tokio::time::sleep(self.patience.lock_timeout.mul_f64(part)).await;
             let before = still;
             let same = |one: &Holder, two: &Holder| one.transaction == two.transaction && one.blocker.relation == two.blocker.relation;
             still = self.holders(tables).await?;

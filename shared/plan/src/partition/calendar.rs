@@ -170,6 +170,17 @@ impl Grid {
         }
     }
 
+    /// The point before which everything lies before that instant: where clocks went back, of an hour that came twice only what
+    /// is past in both; of dates only whole ones.
+    pub fn past(&self, instant: DateTime<Utc>) -> NaiveDateTime {
+        let point = self.point(instant);
+        let whole = match self.key {
+            KeyType::Timestamptz | KeyType::Timestamp => point,
+            KeyType::Date => point.date().and_time(NaiveTime::MIN),
+        };
+        whole - (self.instant(whole) - instant).max(TimeDelta::zero())
+    }
+
     /// The period that holds a point; `None` at the end of the calendar.
     pub fn cell(&self, point: NaiveDateTime) -> Option<Cell> {
         let local = match self.key {
@@ -271,5 +282,10 @@ mod tests {
         let naive = Grid { key: KeyType::Timestamp, ..grid(Period::Daily, "Europe/Sofia") };
         let twice = NaiveDate::from_ymd_opt(2026, 10, 25).and_then(|date| date.and_hms_opt(3, 30, 0)).expect("a time");
         assert_eq!(naive.instant(twice).to_rfc3339(), "2026-10-25T01:30:00+00:00");
+        // At half past three for the first time, no quarter past three is past: it comes again.
+        let first = "2026-10-25T00:30:00Z".parse().expect("a time");
+        assert_eq!(naive.key.text(naive.past(first)), "2026-10-25 02:30:00");
+        let again = "2026-10-25T01:30:00Z".parse().expect("a time");
+        assert_eq!(naive.key.text(naive.past(again)), "2026-10-25 03:30:00");
     }
 }

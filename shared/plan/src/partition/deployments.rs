@@ -49,7 +49,7 @@ impl DeploymentWindows {
 
     /// For each deployment the point before which its rows have expired.
     pub fn cutoffs(&self, grid: &Grid, now: DateTime<Utc>) -> Vec<(String, NaiveDateTime)> {
-        let cutoff = |window: &Window| now.checked_sub_signed(window.span()).map(|at| grid.point(at));
+        let cutoff = |window: &Window| now.checked_sub_signed(window.span()).map(|at| grid.past(at));
         self.0.iter().filter_map(|(deployment, window)| Some((deployment.clone(), cutoff(window)?))).collect()
     }
 }
@@ -57,6 +57,7 @@ impl DeploymentWindows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::partition::{KeyType, Period};
 
     fn read(rows: &[(Option<&str>, Option<i64>)]) -> Result<DeploymentWindows, DeploymentsRefused> {
         DeploymentWindows::read(rows.iter().map(|(name, days)| (name.map(str::to_owned), *days)))
@@ -69,6 +70,15 @@ mod tests {
         {
             assert!(read(rows).is_err(), "{rows:?}");
         }
+    }
+
+    #[test]
+    fn of_an_hour_that_comes_twice_no_row_goes_too_early() {
+        let zone = "Europe/Sofia".parse().expect("a zone");
+        let grid = Grid { period: Period::Monthly, key: KeyType::Timestamp, zone };
+        let now = "2026-10-26T00:30:00Z".parse().expect("a time");
+        let cutoffs = read(&[(Some("a"), Some(1))]).expect("windows").cutoffs(&grid, now);
+        assert_eq!(grid.key.text(cutoffs[0].1), "2026-10-25 02:30:00");
     }
 
     #[test]

@@ -266,6 +266,19 @@ proptest! {
     }
 
     #[test]
+    fn what_is_past_is_past_whichever_instant_is_meant((policy, key, now) in settings(), before in 1i64..200_000) {
+        let grid = policy.grid(key);
+        let past = grid.past(now);
+        // The last moment of a row: that of a date is the next midnight.
+        let row = match key {
+            KeyType::Date => past - TimeDelta::days(before % 3),
+            KeyType::Timestamp | KeyType::Timestamptz => past - TimeDelta::seconds(before),
+        };
+        prop_assert!(grid.instant(row) <= now, "{row} is not past at {now}");
+        prop_assert!(now - grid.instant(past) <= TimeDelta::days(2), "{past} is long before {now}");
+    }
+
+    #[test]
     fn what_is_made_overlaps_nothing_and_is_made_once(
         (policy, key, now) in settings(),
         pieces in proptest::collection::vec((any::<bool>(), 1i64..15_000_000), 0..14),
