@@ -171,6 +171,27 @@ fn a_dsn_of_the_environment_works_in_both_forms() {
 }
 
 #[test]
+fn the_shipped_configuration_rolls_tables_like_those_of_exo() {
+    each(|major| {
+        let place = Place::new(major);
+        place.sql(include_str!("../../../../tests/platform/exo.sql"));
+        // But for the store, as it is shipped.
+        let job = Job::of(env!("CARGO_BIN_EXE_partition-roller"))
+            .config(include_str!("../../../../config/exo.toml"))
+            .env("EXO_DATABASE_DSN", place.cluster.keyword_dsn(&place.name));
+        let outcome = job.run().expect(0);
+        assert_eq!(outcome.item("public.session_events")["made"], 4);
+        assert!(outcome.item("public.session_events")["deleted_rows"].as_u64().is_some_and(|rows| rows > 0));
+        assert_eq!(outcome.item("public.audit_log")["made"], 3);
+        // Within its grace it is detached and no more.
+        assert_eq!(outcome.item("public.audit_log")["dropped"], serde_json::Value::Null);
+        assert!(outcome.item("public.audit_log")["detached"].as_u64().is_some_and(|detached| detached >= 1));
+        let again = job.env("EXO_DATABASE_DSN", place.cluster.dsn(&place.name)).run().expect(0);
+        assert!(again.item("public.session_events")["made"].is_null() && again.item("public.audit_log")["detached"].is_null());
+    });
+}
+
+#[test]
 fn while_another_run_is_at_work_it_is_left_to_that_one() {
     each(|major| {
         let place = Place::with_events(major);

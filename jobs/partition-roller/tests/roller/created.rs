@@ -53,18 +53,18 @@ fn days_of_a_zone_are_made_at_its_midnights_and_naive_columns_by_its_clock() {
              CREATE TABLE dated (at date NOT NULL) PARTITION BY RANGE (at)",
         );
         let config =
-            "[partitions.tables.all]\nschema = \"public\"\nperiod = \"daily\"\nzone = \"Asia/Kathmandu\"\npremake = 400\nmax_made = 500\n";
+            "[partitions.tables.all]\nschema = \"public\"\nperiod = \"daily\"\nzone = \"Asia/Kathmandu\"\npremake = 480\nmax_made = 500\n";
         place.run(config, 0);
         // More than a year of days: every change of clocks, every end of a month.
         for (table, expected) in [("zoned", "(d::timestamp AT TIME ZONE 'Asia/Kathmandu')"), ("naive", "d::timestamp"), ("dated", "d")] {
             let wrong = place.sql(&format!(
-                "SET TimeZone = 'UTC'; WITH days AS (SELECT (now() AT TIME ZONE 'Asia/Kathmandu')::date + n AS day FROM generate_series(0, 400) n)
+                "SET TimeZone = 'UTC'; WITH days AS (SELECT (now() AT TIME ZONE 'Asia/Kathmandu')::date + n AS day FROM generate_series(0, 480) n)
                  SELECT count(*) FILTER (WHERE b.bound IS NULL) || ' of ' || count(*) FROM (SELECT to_char(day, '\"{table}_\"YYYY_MM_DD') AS name,
                    format('FOR VALUES FROM (%L) TO (%L)', (SELECT {expected} FROM (SELECT day AS d) x), (SELECT {expected} FROM (SELECT day + 1 AS d) x)) AS bounds FROM days) e
                  LEFT JOIN (SELECT c.relname::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bound FROM pg_class c WHERE relispartition) b
                    ON b.name = e.name AND b.bound = e.bounds"
             ));
-            assert_eq!(wrong, "0 of 401", "{table}");
+            assert_eq!(wrong, "0 of 481", "{table}");
         }
     });
 }
@@ -85,6 +85,35 @@ fn summer_time_makes_a_day_of_23_or_25_hours() {
         let mut lengths: Vec<i32> = hours.split(' ').map(|text| text.parse::<f64>().unwrap() as i32).collect();
         lengths.sort_unstable();
         assert_eq!(lengths, [23, 24, 25], "{hours}");
+    });
+}
+
+#[test]
+fn weeks_begin_on_monday_years_on_the_first_of_january_and_names_are_as_wished() {
+    each(|major| {
+        let place = Place::new(major);
+        place.sql(
+            "CREATE TABLE weekly (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+             CREATE TABLE yearly (at date NOT NULL) PARTITION BY RANGE (at);
+             CREATE TABLE named (at timestamp NOT NULL) PARTITION BY RANGE (at)",
+        );
+        let group = |name: &str, more: &str| format!("[partitions.tables.{name}]\ntable = \"public.{name}\"\n{more}\n");
+        let config = group("weekly", "period = \"weekly\"\npremake = 60\nmax_made = 100")
+            + &group("yearly", "period = \"yearly\"")
+            + &group("named", "name = \"{table}_p{year}{month}\"\npremake = 1");
+        place.run(&config, 0);
+        let wrong = place.sql(
+            "SET TimeZone = 'UTC'; WITH wanted AS (
+               SELECT to_char(w, '\"weekly_\"IYYY\"_w\"IW') AS name, format('FOR VALUES FROM (%L) TO (%L)', w, w + interval '7 days') AS bounds
+                 FROM generate_series(0, 60) n, LATERAL (SELECT date_trunc('week', now()) + n * interval '7 days' AS w) x
+               UNION ALL SELECT to_char(y, '\"yearly_\"YYYY'), format('FOR VALUES FROM (%L) TO (%L)', y, (y + interval '1 year')::date)
+                 FROM generate_series(0, 3) n, LATERAL (SELECT (date_trunc('year', now()) + n * interval '1 year')::date AS y) x
+               UNION ALL SELECT to_char(m, '\"named_p\"YYYYMM'), format('FOR VALUES FROM (%L) TO (%L)', m, m + interval '1 month')
+                 FROM generate_series(0, 1) n, LATERAL (SELECT date_trunc('month', now()::timestamp) + n * interval '1 month' AS m) x),
+             made AS (SELECT relname::text AS name, pg_get_expr(relpartbound, oid) AS bounds FROM pg_class WHERE relispartition)
+             SELECT (SELECT count(*) FROM wanted) || ' wanted, ' || (SELECT count(*) FROM made) || ' made, ' || (SELECT count(*) FROM wanted NATURAL JOIN made) || ' alike'",
+        );
+        assert_eq!(wrong, "67 wanted, 67 made, 67 alike");
     });
 }
 

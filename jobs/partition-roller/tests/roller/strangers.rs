@@ -28,6 +28,24 @@ fn a_same_named_stranger_is_told_with_the_sql_and_the_months_behind_it_are_made(
 }
 
 #[test]
+fn a_partition_of_that_name_with_other_bounds_is_told_with_the_sql_that_mends_it() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let next = place.month(-1);
+        let day = |back: u32| place.sql(&format!("SET TimeZone = 'UTC'; SELECT date_trunc('month', now()) - {back} * interval '1 month'"));
+        place.sql(&format!("CREATE TABLE {next} PARTITION OF events FOR VALUES FROM ('{}') TO ('{}')", day(6), day(5)));
+        let outcome = place.run(TABLE, 3);
+        let error = outcome.item("public.events")["error"].as_str().unwrap().to_owned();
+        expect_words(&error, &[&format!("the partition called {next} has other bounds"), "to mend it: "]);
+        let mend = error.split("to mend it: ").nth(1).and_then(|rest| rest.split("; failed to").next()).unwrap();
+        place.sql(mend);
+        place.run(TABLE, 0);
+        place.sql("INSERT INTO events (at) SELECT date_trunc('month', now()) + n * interval '1 month' FROM generate_series(0, 3) n");
+        assert_eq!(place.partitions("events").len(), 9);
+    });
+}
+
+#[test]
 fn sub_partitioned_tables_are_left_alone_and_reported_and_others_are_rolled() {
     each(|major| {
         let place = Place::with_events(major);
