@@ -11,7 +11,11 @@ use plana_plan::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::{archive, managed::Managed, run::Run};
+use crate::{
+    archive::{self, DropError},
+    managed::Managed,
+    run::Run,
+};
 
 /// What a run did to one table.
 #[derive(Debug, Default)]
@@ -177,27 +181,21 @@ impl Roll {
             if stop.is_cancelled() {
                 return;
             }
-            let done = match managed.config.retired {
-                Retired::Keep => run
-                    .tables
-                    .set_aside(detached, managed.config.suffix.as_deref(), managed.config.move_to.as_deref())
-                    .await
-                    .map_err(|error| error.to_string()),
+            let done: Result<(), DropError> = match managed.config.retired {
+                Retired::Keep => {
+                    let (suffix, move_to) = (managed.config.suffix.as_deref(), managed.config.move_to.as_deref());
+                    run.tables.set_aside(detached, suffix, move_to).await.map_err(DropError::from)
+                }
                 Retired::Drop if is_due(detached, managed, now) => {
-                    match archive::drop_archived(context, run, managed, detached, stop).await {
-                        Ok(set) => {
-                            self.dropped(context, managed, detached, set);
-                            Ok(())
-                        }
-                        Err(error) => {
-                            self.only_blocked |= error.is_blocked();
-                            Err(error.to_string())
-                        }
-                    }
+                    let dropped = archive::drop_archived(context, run, managed, detached, stop).await;
+                    dropped.map(|set| self.dropped(context, managed, detached, set))
                 }
                 Retired::Drop => Ok(()),
             };
-            self.failures.extend(done.err());
+            if let Err(error) = done {
+                self.only_blocked |= error.is_blocked();
+                self.failures.push(error.to_string());
+            }
         }
     }
 

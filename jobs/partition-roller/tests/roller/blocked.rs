@@ -119,5 +119,38 @@ fn a_partition_that_somebody_else_drops_or_changes_after_it_was_planned_is_no_ha
         assert_eq!(place.sql("SELECT obj_description('renamed'::regclass) IS NULL"), "t");
         place.run(&config, 0);
         assert!(!place.has("renamed"));
+
+        // The same name on bounds of another time.
+        let place = Place::with_events(major);
+        place.gate();
+        let mut running = place.job(&config).spawn();
+        place.wait_at_gate(&mut running);
+        place.sql(&format!(
+            "ALTER TABLE events DETACH PARTITION {oldest}; DELETE FROM {oldest};
+             ALTER TABLE events ATTACH PARTITION {oldest} FOR VALUES FROM ('2150-01-01') TO ('2150-02-01')"
+        ));
+        place.open_gate();
+        let outcome = Outcome::wait(running).expect(3);
+        expect_words(outcome.item("public.events")["error"].as_str().unwrap(), &["it has changed since it was planned", &oldest]);
+        assert!(place.is_attached(&oldest));
+    });
+}
+
+#[test]
+fn no_statement_waits_for_longer_than_the_lock_timeout() {
+    each(|major| {
+        let place = Place::with_events(major);
+        let keep = "[partitions.tables.events]\ntable = \"public.events\"\nretention = \"100d\"\n";
+        place.run(keep, 0);
+        // A name is changed without a look at who is there, since nobody waits for what is detached: only the timeout ends it.
+        let oldest = place.month(5);
+        let mut reader = place.session(&format!("BEGIN; SELECT count(*) FROM {oldest}"));
+        let pid = reader.run("SELECT pg_backend_pid()");
+        let renamed = format!("{keep}suffix = \"_kept\"\n");
+        let outcome = place.run(&renamed, 3);
+        expect_words(outcome.item("public.events")["error"].as_str().unwrap(), &["set public.", &oldest, &format!("pid {pid}")]);
+        reader.run("COMMIT");
+        place.run(&renamed, 0);
+        assert!(place.has(&format!("{oldest}_kept")));
     });
 }

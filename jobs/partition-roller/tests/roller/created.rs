@@ -1,6 +1,6 @@
 //! What is missing is made, as the calendar of the zone has it, whatever the session's zone and date style are.
 
-use plana_testkit::job::expect_words;
+use plana_testkit::{job::expect_words, pg::PgMajor};
 
 use crate::{Place, TABLE, each};
 
@@ -39,6 +39,18 @@ fn no_zone_and_no_date_style_of_a_session_shifts_a_bound() {
             let job = place.job(TABLE).env("PGTZ", zone).env("PGDATESTYLE", style).env("TZ", zone);
             job.run().expect(0);
             assert_eq!(place.partitions("events"), expected, "{zone} {style}");
+        }
+        // What a client asks for as it connects wins over all of that, and not over a trigger at the login.
+        if major == PgMajor::V18 {
+            let place = Place::with_events(major);
+            place.sql(
+                "CREATE FUNCTION odd() RETURNS event_trigger LANGUAGE plpgsql AS
+                   $$BEGIN PERFORM set_config('TimeZone', 'Pacific/Kiritimati', false), set_config('DateStyle', 'German, DMY', false); END$$;
+                 CREATE EVENT TRIGGER odd ON login EXECUTE FUNCTION odd(); ALTER EVENT TRIGGER odd ENABLE ALWAYS",
+            );
+            place.run(TABLE, 0);
+            assert_eq!(place.partitions("events"), expected);
+            expect_words(&place.checked(TABLE, 0), &["9 partitions", "next missing none"]);
         }
     });
 }
@@ -159,7 +171,7 @@ fn generated_and_identity_columns_checks_and_indexes_come_along() {
                twice int GENERATED ALWAYS AS (amount * 2) STORED, note text DEFAULT 'none', PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
              CREATE INDEX ON events (note)",
         );
-        if major == plana_testkit::pg::PgMajor::V18 {
+        if major == PgMajor::V18 {
             place.sql("ALTER TABLE events ADD thrice int GENERATED ALWAYS AS (amount * 3) VIRTUAL");
         }
         place.run(TABLE, 0);
