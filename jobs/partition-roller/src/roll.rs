@@ -334,9 +334,13 @@ pub fn mark(managed: &Managed, partition: &Partition, now: DateTime<Utc>) -> Mar
     }
 }
 
-/// Retired partitions of this table: marked so, and its owner's, since anybody may write a comment on a table of their own.
+/// Retired partitions of this table, the oldest first: marked so, and its owner's, since anybody may write a comment on a table of
+/// their own.
 pub fn ours<'a>(detached: &'a [Detached], managed: &'a Managed) -> impl Iterator<Item = &'a Detached> {
-    detached.iter().filter(|detached| detached.mark.is_of(&managed.table) && detached.owner == managed.owner)
+    let is_ours = |detached: &&Detached| detached.mark.is_of(&managed.table) && detached.owner == managed.owner;
+    let mut ours: Vec<&Detached> = detached.iter().filter(is_ours).collect();
+    ours.sort_by_key(|detached| detached.mark.range(managed.table.key));
+    ours.into_iter()
 }
 
 /// Whether it has lain detached for long enough, and has expired by what is configured and answered today.
