@@ -24,6 +24,22 @@ pub enum StoreUrl {
 #[error("is not a store: {0}")]
 pub struct StoreUrlError(pub &'static str);
 
+impl StoreUrl {
+    /// Whether one lies in the other, or both are the same place.
+    pub fn overlaps(&self, other: &StoreUrl) -> bool {
+        let within = |inner: &str, outer: &str| {
+            outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match (self, other) {
+            (StoreUrl::S3 { bucket: one, prefix: inner }, StoreUrl::S3 { bucket: two, prefix: outer }) => {
+                one == two && (within(inner, outer) || within(outer, inner))
+            }
+            (StoreUrl::File { directory: one }, StoreUrl::File { directory: two }) => one.starts_with(two) || two.starts_with(one),
+            _ => false,
+        }
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 

@@ -192,13 +192,14 @@ async fn sha(cluster: &PgCluster, name: &str) -> ContentSha {
 }
 
 /// Each must make another content, and none of them the same as another.
-const CHANGES: [&str; 32] = [
+const CHANGES: [&str; 33] = [
     "UPDATE partner SET amount = 0 WHERE id = 5",
     "DELETE FROM move WHERE id = 7",
     "INSERT INTO same VALUES (1, 'twice')",
     "INSERT INTO same VALUES (1, 'twice'), (1, 'twice')",
     "UPDATE events SET what = 'other' WHERE at = '2026-02-03'",
-    "UPDATE partner SET note = '' WHERE id = 5",
+    "UPDATE child SET extra = '' WHERE id = 2",
+    "UPDATE child SET extra = NULL WHERE id = 2",
     "SELECT nextval('lonely')",
     "ALTER SEQUENCE lonely INCREMENT 2",
     "COMMENT ON TABLE partner IS 'Partners'",
