@@ -101,6 +101,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_place_may_lie_in_another() {
+        for (one, two, overlap) in [
+            ("s3://bucket", "s3://bucket/", true),
+            ("s3://bucket", "s3://bucket/seeds", true),
+            ("s3://bucket/a", "s3://bucket/a/b", true),
+            ("s3://bucket/a", "s3://bucket/ab", false),
+            ("s3://bucket", "s3://buckets", false),
+            ("file:///srv/backups", "file:///srv/backups/seeds", true),
+            ("file:///srv/backups", "file:///srv/backups-seeds", false),
+            ("file:///srv/bucket", "s3://srv/bucket", false),
+        ] {
+            let read = |text: &str| text.parse::<StoreUrl>().expect("an address");
+            assert_eq!(read(one).overlaps(&read(two)), overlap, "{one} {two}");
+            assert_eq!(read(two).overlaps(&read(one)), overlap, "{two} {one}");
+        }
+    }
+
+    #[test]
     fn addresses_are_buckets_or_directories() {
         let s3 = |bucket: &str, prefix: &str| StoreUrl::S3 { bucket: bucket.into(), prefix: prefix.into() };
         let file = |directory: &str| StoreUrl::File { directory: directory.into() };
