@@ -154,7 +154,7 @@ psql -Xq -d "$template" -c "CREATE TABLE shuffled AS SELECT * FROM mail_message"
   -c "INSERT INTO mail_message SELECT * FROM shuffled ORDER BY md5(id::text)" -c "DROP TABLE shuffled"
 echo "(its messages lie in another order now; that is the same content)"
 run pg-dump-to-sos --templates --only "$template"
-psql -Xq -d "$template" -c "COMMENT ON TABLE mail_message IS 'changed'"
+psql -Xq -d "$template" -c "UPDATE mail_message SET subject = 'changed' WHERE id = (SELECT min(id) FROM mail_message)"
 run pg-dump-to-sos --templates --only "$template"
 
 say "A seed is found by the beginning of its SHA, checked, and restored as a new database"

@@ -125,7 +125,7 @@ fn fill(cluster: &PgCluster, prefix: &str, turned: bool) -> String {
     let rows = if turned { "md5(n::text)" } else { "n" };
     cluster.psql(&name, &format!("{standard}{}", CONTENT.replace("{rows}", rows))).expect("the content");
     let mut grants: Vec<String> = GRANTS.iter().map(|grant| grant.replace("(name) ON move", "(net) ON move")).collect();
-    let mut objects = vec!["GRANT SELECT ON LARGE OBJECT %s TO seed_reader", "GRANT SELECT, UPDATE ON LARGE OBJECT %s TO seed_writer"];
+    let mut objects = ["GRANT SELECT ON LARGE OBJECT %s TO seed_reader", "GRANT SELECT, UPDATE ON LARGE OBJECT %s TO seed_writer"];
     for n in [6001, 6002, 6003, 6900] {
         // On the second server these differ in the order of their grants among each other.
         let turn = turned && n % 2 == 0;

@@ -166,6 +166,8 @@ fn the_major_version_counts() {
     assert!(matches!(read(&Content { pg_dump: "devel", ..sample() }, &facts(), 9), Err(IdentityError::Version(_))));
 }
 
+type Change<'a> = &'a dyn Fn(&mut DatabaseFacts);
+
 #[test]
 fn what_only_the_manifest_holds_counts() {
     let original = sha(&sample());
@@ -174,7 +176,7 @@ fn what_only_the_manifest_holds_counts() {
         change(&mut facts);
         super::tests::read(&sample(), &facts, 4096).expect("an identity")
     };
-    let changes: [(&str, &dyn Fn(&mut DatabaseFacts)); 9] = [
+    let changes: [(&str, Change<'_>); 9] = [
         ("owner", &|facts| facts.owner = "other".to_owned()),
         ("encoding", &|facts| facts.encoding = "LATIN1".to_owned()),
         ("collate", &|facts| facts.collate = "C".to_owned()),
@@ -188,7 +190,7 @@ fn what_only_the_manifest_holds_counts() {
     for (what, change) in changes {
         assert_ne!(read(change), original, "{what}");
     }
-    let no_changes: [(&str, &dyn Fn(&mut DatabaseFacts)); 4] = [
+    let no_changes: [(&str, Change<'_>); 4] = [
         ("size", &|facts| facts.size_bytes = 8),
         ("the server's minor version", &|facts| facts.server_version = "16.9".to_owned()),
         ("the order of settings", &|facts| facts.settings.values_mut().for_each(|values| values.reverse())),
