@@ -145,6 +145,25 @@ run restore-from-sos list "$bakery" --area insurance-pg --area insurance-filesto
 
 say "Run it again: whatever has a fresh backup is left alone"
 run pg-dump-to-sos --store "$store" --missing-within 12h --exclude acme_copy
+say "Templates as seeds, each under the SHA of its content: published once, known the second time, and another SHA for one changed row"
+export PLANA_JOBS__STORE__TEMPLATES__URL=file://$work/seeds
+template=basic-template-18.planapulse.app
+run pg-dump-to-sos --templates
+run pg-dump-to-sos --templates
+psql -Xq -d "$template" -c "CREATE TABLE shuffled AS SELECT * FROM mail_message" -c "DELETE FROM mail_message" \
+  -c "INSERT INTO mail_message SELECT * FROM shuffled ORDER BY md5(id::text)" -c "DROP TABLE shuffled"
+echo "(its messages lie in another order now; that is the same content)"
+run pg-dump-to-sos --templates --only "$template"
+psql -Xq -d "$template" -c "UPDATE mail_message SET subject = 'changed' WHERE id = (SELECT min(id) FROM mail_message)"
+run pg-dump-to-sos --templates --only "$template"
+
+say "A seed is found by the beginning of its SHA, checked, and restored as a new database"
+run restore-from-sos seed list
+sha=$(restore-from-sos seed list "$template" | awk -F'[@ ]' 'END { print substr($2, 1, 12) }')
+run restore-from-sos seed check "$template@$sha"
+PGUSER=plana_restore run restore-from-sos seed restore "$template@$sha" --into new_tenant
+psql -XAt -d new_tenant -c "SELECT 'new_tenant has ' || count(*) || ' messages'  FROM mail_message"
+dropdb new_tenant
 say "Partitions: tables like Exo's, by month; this month's is missing, one has expired, and a deployment keeps its rows for 40 days only"
 createdb exo
 psql -Xq -d exo -f tests/platform/exo.sql

@@ -6,6 +6,8 @@ use plana_harness::{BackupArgs, CommonArgs, VERSION, help_footer};
 
 /// The job's name.
 pub const JOB: &str = "pg-dump-to-sos";
+/// Its name where it publishes templates: a schedule of its own, whose success says nothing about the backups.
+pub const TEMPLATES_JOB: &str = "pg-dump-templates";
 
 const EXAMPLES: &str = "
   pg-dump-to-sos                              every database, as configured
@@ -13,6 +15,7 @@ const EXAMPLES: &str = "
   pg-dump-to-sos check                        is everything in order?
   pg-dump-to-sos --only 'acme.*'              one tenant, now
   pg-dump-to-sos --missing-within 12h         only what has no backup of the last 12 hours
+  pg-dump-to-sos --templates                  templates' contents that the templates' store lacks
   PGHOST=/run/postgresql pg-dump-to-sos --store file:///srv/backups
                                               without any configuration";
 
@@ -38,6 +41,11 @@ pub struct Args {
     /// Do not dump roles, tablespaces and settings
     #[arg(long)]
     pub no_globals: bool,
+
+    /// Publish templates as seeds instead: the content of each database of the class template, under its own SHA-256 in
+    /// store.templates, where it is not there yet; --store means that store then
+    #[arg(long, conflicts_with_all = ["missing_within", "no_globals", "no_role_passwords"])]
+    pub templates: bool,
 
     /// What to do instead of dumping.
     #[command(subcommand)]

@@ -37,7 +37,7 @@ async fn item(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo) -> 
 /// DROP DATABASE … WITH (FORCE) terminates the dump first, which then knows of a lost connection only.
 ///
 /// Asked by connecting, since that waits for a DROP that is still at work, while the catalog still lists the database.
-async fn was_dropped(run: &Run<'_>, name: &str, error: &BackupError) -> bool {
+pub async fn was_dropped(run: &Run<'_>, name: &str, error: &BackupError) -> bool {
     let of_server = matches!(error, BackupError::Dump(_) | BackupError::Server(_)) && !error.is_gone();
     of_server && run.dumper.server.extensions(name).await.is_err_and(|error| error.is_gone())
 }

@@ -5,12 +5,15 @@ mod check;
 mod globals;
 mod item;
 mod run;
+mod template;
 
-pub use args::{Args, Command, JOB};
-pub use check::check;
+pub use args::{Args, Command, JOB, TEMPLATES_JOB};
+pub use check::{check, check_templates};
+pub use template::execute_templates;
 
 use futures::{StreamExt, stream};
 use plana_backup::{SetupError, preflight, tiers};
+use plana_config::StoreName;
 use plana_harness::{Context, Failure};
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
@@ -45,7 +48,7 @@ async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
 }
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), SetupError> {
-    let run = Run::open(context, args).await?;
+    let run = Run::open(context, args, StoreName::Backups).await?;
     let databases = run.dumper.server.databases().await?;
     let plan = plan(context, args, &run, &databases).await;
     Ok((run, databases, plan))

@@ -3,11 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pg_dump_to_sos::{Args, Command, JOB, check, execute};
+use pg_dump_to_sos::{Args, Command, JOB, TEMPLATES_JOB, check, check_templates, execute, execute_templates};
 use plana_harness::Harness;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.templates {
+        let harness = Harness::new(TEMPLATES_JOB, &args.common).backup_into("store.templates.url", &args.backup, "dump.jobs");
+        return match args.command {
+            None => harness.run(move |context| execute_templates(context, args.clone())),
+            Some(Command::Check) => harness.check(check_templates),
+        };
+    }
     let harness = Harness::new(JOB, &args.common).backup(&args.backup, "dump.jobs").overrides(args.overrides());
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),

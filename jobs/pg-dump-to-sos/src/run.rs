@@ -1,6 +1,7 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
 use plana_backup::{Dumper, Items, SetupError, Target, lock::ServerLocks, preflight::try_store, setup};
+use plana_config::StoreName;
 use plana_harness::Context;
 use plana_pg::{
     client::{Installed, Program},
@@ -18,14 +19,14 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Opens the server and the store, and finds the programs: everything without which no item could succeed.
-    pub async fn open(context: &'a Context, args: &Args) -> Result<Self, SetupError> {
+    /// Opens the server and a store, and finds the programs: everything without which no item could succeed.
+    pub async fn open(context: &'a Context, args: &Args, store: StoreName) -> Result<Self, SetupError> {
         let config = context.config();
         // What is only read comes first: a run that cannot begin leaves no new directory either.
         let recipients = setup::recipients(&config.encryption)?;
         let dumper = Dumper::open(context).await?;
         let pg_dumpall = setup::find_client(config, context.env(), Program::PgDumpAll, &dumper.server).await?.client;
-        let store = setup::open_store(config, context.env(), !context.dry_run()).await?;
+        let store = setup::open_store_named(store, config, context.env(), !context.dry_run()).await?;
         try_store(context, &store).await?;
         let locks = setup::locks(config, &dumper.server).await?;
         let target = Target::new(store, recipients, &config.upload, &config.dump, config.dump.jobs);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use plana_config::Override;
 use plana_harness::{CommonArgs, VERSION, help_footer};
-use plana_plan::{Area, SetKey, moment::Moment, select::NamePattern};
+use plana_plan::{Area, SetKey, moment::Moment, seed::SeedName, select::NamePattern};
 
 /// The job's name.
 pub const JOB: &str = "restore-from-sos";
@@ -23,6 +23,8 @@ const EXAMPLES: &str = "
                                                       files, owned by the application's user
   restore-from-sos restore-tenant acme.planapulse.app --into acme_check --to /srv/files/acme_check
                                                       database and files, compared
+  restore-from-sos seed restore basic-template-18.planapulse.app@3f9c --into new_tenant
+                                                      a template's content, by the beginning of its SHA
   restore-from-sos drill --area filestore             every newest file store, file by file
   restore-from-sos drill --sample 5                   prove five more, those whose proof is the oldest
   restore-from-sos fetch pg/acme.planapulse.app/20261123T031500Z.pro.1a2b3c4d --to /srv/rescue
@@ -86,9 +88,55 @@ pub enum Command {
     RestorePartition(PartitionArgs),
     /// Make the roles and tablespaces of a backup that the server does not have, as a superuser; changes none that is there
     RestoreGlobals(GlobalsArgs),
+    /// Template seeds, in store.templates: list, check, fetch and restore them
+    #[command(subcommand)]
+    Seed(SeedCommand),
     /// Prove that backups restore: into scratch databases that are compared and dropped, or file stores read to their ends; the
     /// least recently proven first
     Drill(DrillArgs),
+}
+
+/// What to do with template seeds. `--store` means their store.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SeedCommand {
+    /// List the contents that each template has had, newest first
+    List {
+        /// Only this template, or what this glob means
+        #[arg(value_name = "NAME-OR-GLOB")]
+        name: Option<NamePattern>,
+    },
+    /// Read seeds back to their ends: hashes, rows, and whether the content is the one that the SHA names
+    Check {
+        /// The templates, each with its SHA or the beginning of it [default SHA: the newest]
+        #[arg(value_name = "TEMPLATE[@SHA]", required = true)]
+        seeds: Vec<SeedName>,
+    },
+    /// Copy a seed's files into a directory, verified as they are written
+    Fetch {
+        /// The template, with its SHA or the beginning of it [default SHA: the newest]
+        #[arg(value_name = "TEMPLATE[@SHA]")]
+        seed: SeedName,
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Restore a seed into a database
+    Restore(SeedRestoreArgs),
+}
+
+/// Which seed is restored, and whereto.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(
+    mut_arg("what", |arg| arg.value_name("TEMPLATE[@SHA]").help("The template, with its SHA or the beginning of it [default SHA: the newest]")),
+    mut_arg("into", |arg| arg.required(true).help("The new database's name")),
+    mut_arg("at", |arg| arg.help("Without a SHA: the newest at this time, such as '2026-11-23 03:15' (UTC) [default: now]")),
+    mut_arg("area", |arg| arg.hide(true)),
+    mut_arg("table", |arg| arg.hide(true))
+)]
+pub struct SeedRestoreArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: RestoreArgs,
 }
 
 /// What is proven, and where.
@@ -295,6 +343,7 @@ pub struct TenantArgs {
 impl Args {
     /// What the flags say over the configuration.
     pub fn overrides(&self) -> Vec<Override> {
-        self.store.iter().map(|url| Override::new("--store", "store.backups.url", url.clone())).collect()
+        let key = if matches!(self.command, Command::Seed(_)) { "store.templates.url" } else { "store.backups.url" };
+        self.store.iter().map(|url| Override::new("--store", key, url.clone())).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use plana_drill::Source;
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::SetKey;
-use plana_restore::{ReadMeter, RestoreError, fetch_set, open_set};
+use plana_restore::{OpenSet, ReadMeter, RestoreError, fetch_set, open_set};
 
 /// Copies a set's files into a directory.
 ///
@@ -26,6 +26,12 @@ pub async fn fetch(context: Context, key: SetKey, to: PathBuf) -> Result<(), Fai
 
 async fn fetched(context: &Context, source: &Source, key: &SetKey, name: &str, to: PathBuf) -> Result<ItemReport, RestoreError> {
     let set = open_set(&source.store, key).await?;
+    copied(context, source, set, name, to).await
+}
+
+/// Copies an open set's files; on a dry run it says how much that would be.
+pub async fn copied(context: &Context, source: &Source, set: OpenSet, name: &str, to: PathBuf) -> Result<ItemReport, RestoreError> {
+    let key = &set.key;
     let payload = &set.manifest.payload;
     let report = |outcome| ItemReport::new(key.area, name, outcome).sizes(payload.stored_bytes, payload.content_bytes);
     if context.dry_run() {

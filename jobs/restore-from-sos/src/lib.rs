@@ -10,10 +10,12 @@ mod list;
 mod partition;
 mod preflight;
 mod restore;
+mod seed;
 mod tenant;
 
 use std::process::ExitCode;
 
+use args::SeedCommand;
 pub use args::{Args, Command, JOB};
 use plana_harness::Harness;
 use plana_plan::Area;
@@ -49,6 +51,12 @@ pub fn run(args: Args) -> ExitCode {
             harness.run(move |context| filestore::restore_filestore(context, files.clone(), identity.clone()))
         }
         Command::RestoreTenant(tenant) => harness.run(move |context| tenant::restore_tenant(context, tenant.clone(), identity.clone())),
+        Command::Seed(SeedCommand::List { name }) => harness.answer(move |context| seed::list(context, name.clone())),
+        Command::Seed(SeedCommand::Check { seeds }) => harness.run(move |context| seed::check(context, seeds.clone(), identity.clone())),
+        Command::Seed(SeedCommand::Fetch { seed, to }) => harness.run(move |context| seed::fetch(context, seed.clone(), to.clone())),
+        Command::Seed(SeedCommand::Restore(seed)) => {
+            harness.run(move |context| seed::restore(context, seed.database.clone(), identity.clone()))
+        }
         Command::Restore(restore) => harness.run(move |context| restore::restore(context, restore.clone(), identity.clone())),
     }
 }

@@ -7,6 +7,7 @@ use plana_backup::{
     preflight::{check_clock, needed_right, needless_rights, problem},
     setup,
 };
+use plana_config::StoreName;
 use plana_drill::{Refusal, failure, identities, servers};
 use plana_harness::{CheckLine, Context, Exit, Failure, human};
 use plana_pg::{
@@ -49,6 +50,12 @@ pub async fn preflight(context: Context, identity: Option<std::path::PathBuf>) -
     match setup::open_store(context.config(), context.env(), false).await {
         Ok(store) => lines.extend(storage(&store).await),
         Err(error) => lines.push(problem("store", error)),
+    }
+    if context.config().store.templates.is_some() {
+        lines.extend(match setup::open_store_named(StoreName::Templates, context.config(), context.env(), false).await {
+            Ok(store) => storage(&store).await,
+            Err(error) => vec![problem("templates' store", error)],
+        });
     }
     lines.push(spool(context.config().restore.spool_dir.as_deref(), context.config().restore.jobs));
     lines.push(drills(&context, backed_up.as_deref()).await);

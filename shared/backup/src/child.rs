@@ -3,10 +3,13 @@
 use std::{fs::File, time::Duration};
 
 use plana_pg::dump::{DumpChild, DumpError};
+use plana_storage::watchdog::stalled;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::BackupError,
-    payload::{Content, PayloadStream, PendingPayload, stream_payload},
+    payload::{Content, Meter, PayloadStream, PendingPayload, stream_payload},
+    target::Patience,
 };
 
 /// How long a child may take to say why its output ended.
@@ -40,6 +43,36 @@ where
             pending.abandon().await;
             Err(error.into())
         }
+    }
+}
+
+/// Reads a child's output to its end with `consume`, on a blocking thread, and waits for its proper end. `meter` shows whether
+/// anything moves.
+///
+/// # Errors
+/// Whatever failed first, in the child's own words where it has some.
+pub(crate) async fn read_child<T, P>(
+    mut child: DumpChild,
+    patience: Patience,
+    meter: &Meter,
+    cancel: &CancellationToken,
+    consume: P,
+) -> Result<T, BackupError>
+where
+    T: Send + 'static,
+    P: FnOnce(File) -> Result<T, BackupError> + Send + 'static,
+{
+    let output = child.take_stdout().ok_or_else(|| BackupError::Internal("the dumping program has no output".to_owned()))?;
+    let reading = tokio::task::spawn_blocking(move || consume(output));
+    // The reader ends with the child, which `explain` ends where it has not ended itself.
+    let read = tokio::select! {
+        read = reading => read.unwrap_or_else(|error| Err(BackupError::Internal(error.to_string()))),
+        () = stalled(|| meter.position(), patience.after) => Err(BackupError::Stalled(patience)),
+        () = cancel.cancelled() => Err(BackupError::Cancelled),
+    };
+    match read {
+        Ok(learnt) => child.wait().await.map(|_| learnt).map_err(BackupError::from),
+        Err(error) => Err(explain(error, child).await),
     }
 }
 

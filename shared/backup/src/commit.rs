@@ -39,7 +39,7 @@ pub async fn commit(store: &DynStore, set: SetKey, manifest: Manifest, warnings:
 
 /// Whether the listing shows the set as it was written.
 fn confirm(set: &SetKey, volumes: &[Volume], manifest: &Volume, listed: Vec<ObjectMeta>) -> Result<(), String> {
-    let inventory = Inventory::read(listed);
+    let inventory = Inventory::read_beside(set, listed);
     let stored = inventory.sets.get(set).filter(|stored| stored.is_committed()).ok_or("the listing does not show it")?;
     for volume in volumes {
         same(volume, stored.payload.iter().find(|object| object.key == volume.key))?;

@@ -42,7 +42,7 @@ pub struct DatabaseDump<'a> {
 
 /// zstd at level 3 makes a fifth of an ERP's dump (measured), and a dump is smaller than the
 /// database by its indexes: half of the size is a safe upper hint.
-const STORED_SHARE: u64 = 2;
+pub(crate) const STORED_SHARE: u64 = 2;
 
 /// How much is read from the pipe at once: as large as the pipe itself is made.
 const READ_BYTES: usize = 1 << 20;
@@ -104,7 +104,11 @@ pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
 }
 
 /// Reads the archive to its end while it passes into the payload.
-fn read_archive<V: ArchiveVisitor>(mut archive: impl Read, content: Content<'_>, visitor: V) -> Result<(ArchiveSummary, V), BackupError> {
+pub(crate) fn read_archive<V: ArchiveVisitor>(
+    mut archive: impl Read,
+    content: Content<'_>,
+    visitor: V,
+) -> Result<(ArchiveSummary, V), BackupError> {
     let mut reader = ArchiveReader::with_visitor(visitor);
     let mut buffer = vec![0; READ_BYTES];
     loop {

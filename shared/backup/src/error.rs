@@ -2,7 +2,12 @@
 
 use std::{io, time::Duration};
 
-use plana_pg::{archive::ArchiveError, dump::DumpError, server::ServerError};
+use plana_pg::{
+    archive::{ArchiveError, IdentityError},
+    dump::DumpError,
+    server::ServerError,
+};
+use plana_plan::seed::ContentSha;
 use plana_storage::StoreError;
 use plana_tree::TreeError;
 
@@ -22,6 +27,20 @@ pub enum BackupError {
         "read the dump to its end: {0}; nothing was committed; run the job again, and if it repeats, check pg_dump's version and the server's log"
     )]
     Archive(#[from] ArchiveError),
+    /// The dump holds what no identity stands for.
+    #[error("tell the dump's content: {0}")]
+    Identity(#[from] IdentityError),
+    /// Two dumps of one snapshot hold different things.
+    #[error(
+        "dump the same content twice: the first dump of the snapshot holds {first}, the second {second}; something was altered or emptied \
+         between them, which a snapshot does not hold back; nothing was committed: run the job again when nobody changes the template"
+    )]
+    Changed {
+        /// What was read first.
+        first: ContentSha,
+        /// What was read when it was to be stored.
+        second: ContentSha,
+    },
     /// Reading the content failed.
     #[error("read {what}: {source}")]
     Read {

@@ -57,8 +57,9 @@ impl<'a> Items<'a> {
             let outcome = if self.is_fresh(newest, unwanted) { Outcome::Fresh } else { Outcome::Planned };
             return Ok(Begun::Settled(ItemReport::new(area, name, outcome).newest(newest)));
         }
-        let Some(lock) = self.locks.try_lock(area, name).await? else {
-            return Ok(Begun::Settled(ItemReport::new(area, name, Outcome::Locked)));
+        let work = match self.take(area, name, size_hint).await? {
+            Begun::Settled(report) => return Ok(Begun::Settled(report)),
+            Begun::Work(work) => work,
         };
         // Under the lock: another run may just have made the backup that this one would have missed.
         if self.missing_within.is_some() {
@@ -67,6 +68,17 @@ impl<'a> Items<'a> {
                 return Ok(Begun::Settled(ItemReport::new(area, name, Outcome::Fresh).newest(newest)));
             }
         }
+        Ok(Begun::Work(work))
+    }
+
+    /// Takes an item's lock, where only its content can tell whether it is needed.
+    ///
+    /// # Errors
+    /// When the lock cannot be asked for.
+    pub async fn take(&self, area: Area, name: &str, size_hint: Option<u64>) -> Result<Begun, BackupError> {
+        let Some(lock) = self.locks.try_lock(area, name).await? else {
+            return Ok(Begun::Settled(ItemReport::new(area, name, Outcome::Locked)));
+        };
         let meter = Meter::default();
         let bar = self.context.progress().watch(name, size_hint, meter.content_bytes.clone());
         Ok(Begun::Work(Work { meter, cancel: self.context.cancel().child_token(), lock, _bar: bar }))

@@ -29,7 +29,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    fn position(&self) -> (u64, u64) {
+    pub(crate) fn position(&self) -> (u64, u64) {
         (self.content_bytes.load(Ordering::Relaxed), self.sent_bytes.load(Ordering::Relaxed))
     }
 }

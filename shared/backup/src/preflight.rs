@@ -3,6 +3,7 @@
 mod server;
 mod sources;
 
+use plana_config::StoreName;
 use plana_harness::{CheckLine, Context, Exit, Failure, ItemReport};
 use plana_pg::{dsn::ConnectionSettings, tiers};
 use plana_plan::{Area, name::printable, select::Selection};
@@ -91,9 +92,14 @@ pub async fn check_tiers(context: &Context, server: &ConnectionSettings) -> Opti
     })
 }
 
-/// What a backup job needs of the store, and what it should not have.
+/// What a backup job needs of the backups' store, and what it should not have.
 pub async fn check_store(context: &Context) -> Vec<CheckLine> {
-    match setup::open_store(context.config(), context.env(), !context.dry_run()).await {
+    check_store_named(StoreName::Backups, context).await
+}
+
+/// The same of one of the stores.
+pub async fn check_store_named(which: StoreName, context: &Context) -> Vec<CheckLine> {
+    match setup::open_store_named(which, context.config(), context.env(), !context.dry_run()).await {
         Ok(store) if store.url().starts_with("file:") => directory(&store).await,
         Ok(store) => storage(&store).await,
         Err(error) => vec![problem("store", error)],

@@ -118,7 +118,15 @@ impl SetupError {
 /// # Errors
 /// When it is not configured, or is no place that a store can be.
 pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
-    let access = config.store_credentials(StoreName::Backups, env)?;
+    open_store_named(StoreName::Backups, config, env, create).await
+}
+
+/// One of the stores.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_named(which: StoreName, config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
+    let access = config.store_credentials(which, env)?;
     Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
 }
 

@@ -24,6 +24,22 @@ pub enum StoreUrl {
 #[error("is not a store: {0}")]
 pub struct StoreUrlError(pub &'static str);
 
+impl StoreUrl {
+    /// Whether one lies in the other, or both are the same place.
+    pub fn overlaps(&self, other: &StoreUrl) -> bool {
+        let within = |inner: &str, outer: &str| {
+            outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match (self, other) {
+            (StoreUrl::S3 { bucket: one, prefix: inner }, StoreUrl::S3 { bucket: two, prefix: outer }) => {
+                one == two && (within(inner, outer) || within(outer, inner))
+            }
+            (StoreUrl::File { directory: one }, StoreUrl::File { directory: two }) => one.starts_with(two) || two.starts_with(one),
+            _ => false,
+        }
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 
@@ -83,6 +99,24 @@ impl fmt::Display for StoreUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_place_may_lie_in_another() {
+        for (one, two, overlap) in [
+            ("s3://bucket", "s3://bucket/", true),
+            ("s3://bucket", "s3://bucket/seeds", true),
+            ("s3://bucket/a", "s3://bucket/a/b", true),
+            ("s3://bucket/a", "s3://bucket/ab", false),
+            ("s3://bucket", "s3://buckets", false),
+            ("file:///srv/backups", "file:///srv/backups/seeds", true),
+            ("file:///srv/backups", "file:///srv/backups-seeds", false),
+            ("file:///srv/bucket", "s3://srv/bucket", false),
+        ] {
+            let read = |text: &str| text.parse::<StoreUrl>().expect("an address");
+            assert_eq!(read(one).overlaps(&read(two)), overlap, "{one} {two}");
+            assert_eq!(read(two).overlaps(&read(one)), overlap, "{two} {one}");
+        }
+    }
 
     #[test]
     fn addresses_are_buckets_or_directories() {

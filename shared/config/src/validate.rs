@@ -54,6 +54,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     findings.require(!config.state_dir.as_os_str().is_empty(), &["state_dir"], "is empty", "name a directory");
     outward::stores(&config.store, &mut findings);
+    outward::templates_apart(&config.store, &mut findings);
     s3_client(&config.s3, &mut findings);
     upload(&config.upload, &mut findings);
     outward::postgres(&config.postgres, &mut findings);

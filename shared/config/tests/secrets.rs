@@ -13,10 +13,13 @@ const MARKER: &str = "hunter2";
 const NUMBER: &str = "7305819";
 
 /// Every key that holds a secret; `the_secrets_here_are_the_schemas` compares with the schema.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 14] = [
     ("store.backups", "access_key_id"),
     ("store.backups", "secret_access_key"),
     ("store.backups", "session_token"),
+    ("store.templates", "access_key_id"),
+    ("store.templates", "secret_access_key"),
+    ("store.templates", "session_token"),
     ("postgres", "dsn"),
     ("restore", "scratch_dsn"),
     ("events", "url"),
@@ -41,7 +44,7 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
         Ok(loaded) => {
             let config = &loaded.config;
             let json = serde_json::to_string(config).expect("JSON");
-            let store = config.store_credentials(StoreName::Backups, &source.env);
+            let stores = [StoreName::Backups, StoreName::Templates].map(|name| config.store_credentials(name, &source.env));
             let others = (
                 config.postgres_dsn(&source.env),
                 config.events_url(&source.env),
@@ -49,8 +52,8 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
                 config.scratch_dsn(&source.env),
             );
             let more = (config.pushgateway_url(&source.env), config.ping_urls("pg_dump_to_sos", &source.env));
-            shown.push_str(&format!("{json}\n{store:?}\n{others:?}\n{more:?}\n"));
-            shown.extend(store.err().map(|error| error.to_string()));
+            shown.push_str(&format!("{json}\n{stores:?}\n{others:?}\n{more:?}\n"));
+            shown.extend(stores.into_iter().filter_map(|store| store.err().map(|error| error.to_string())));
         }
     }
     shown
@@ -85,9 +88,10 @@ fn assert_hidden(shown: &str, how: &str) {
 #[test]
 fn every_secret_is_tried() {
     for (table, key) in SECRETS {
-        let store = if table == "store.backups" { "url = \"s3://bucket\"\n" } else { "[store.backups]\nurl = \"s3://bucket\"\n" };
+        let is_store = table.starts_with("store.");
+        let store = if is_store { "url = \"s3://bucket\"\n" } else { "[store.backups]\nurl = \"s3://bucket\"\n" };
         for line in written(key, MARKER) {
-            let toml = if table == "store.backups" { format!("[{table}]\n{store}{line}\n") } else { format!("{store}[{table}]\n{line}\n") };
+            let toml = if is_store { format!("[{table}]\n{store}{line}\n") } else { format!("{store}[{table}]\n{line}\n") };
             assert_hidden(&shown(&toml, &[], Vec::new()), &toml);
         }
         let variable = format!("PLANA_JOBS__{table}__{key}").replace('.', "__").to_uppercase();

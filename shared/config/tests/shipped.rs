@@ -65,7 +65,7 @@ fn what_the_example_comments_out_is_good_too() {
         } else if line.starts_with("# ") && uncommented.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' ')) {
             tried += 1;
             let needed = match section.as_str() {
-                "[store.backups]" => "url = \"s3://bucket\"\n",
+                "[store.backups]" | "[store.templates]" => "url = \"s3://bucket\"\n",
                 "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
                 "[partitions.tables.audit]" => "table = \"public.audit_log\"\n",
                 // One without the others is no pattern.
@@ -106,6 +106,8 @@ fn the_platforms_databases_are_what_they_are() {
         assert_eq!(windows, [Some(30), Some(90), Some(365), Some(90)]);
     }
     let keys: Environment = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")].into_iter().collect();
+    let seeds = config.store_credentials(StoreName::Templates, &keys).expect("keys");
+    assert_eq!(seeds.url.to_string(), "s3://plana-pulse-templates");
     let access = config.store_credentials(StoreName::Backups, &keys).expect("keys");
     assert_eq!((access.url.to_string().as_str(), access.region.as_str()), ("s3://plana-pulse-backups", "bg-sof-1"));
 }

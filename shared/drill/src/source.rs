@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use plana_archive::Identities;
 use plana_backup::setup;
+use plana_config::StoreName;
 use plana_harness::{Context, Failure};
 use plana_restore::{Memory, OpenSet, ReadMeter, Reading, RestoreError};
 use plana_storage::DynStore;
@@ -20,13 +21,21 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the store and reads the private keys.
+    /// Opens the backups' store and reads the private keys.
     ///
     /// # Errors
     /// When either cannot be had.
     pub async fn open(context: &Context, identity: Option<PathBuf>) -> Result<Self, Failure> {
+        Self::open_named(StoreName::Backups, context, identity).await
+    }
+
+    /// The same of one of the stores.
+    ///
+    /// # Errors
+    /// When either cannot be had.
+    pub async fn open_named(which: StoreName, context: &Context, identity: Option<PathBuf>) -> Result<Self, Failure> {
         let config = context.config();
-        let store = setup::open_store(config, context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
+        let store = setup::open_store_named(which, config, context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
         let identities = match identity.or_else(|| config.restore.identity_file.clone()) {
             None => Identities::default(),
             Some(path) => identities(path).map_err(Refusal::from).map_err(failure)?,

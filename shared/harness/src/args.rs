@@ -122,9 +122,10 @@ impl BackupArgs {
         Selection { only: self.only.clone(), exclude: self.exclude.clone(), shard: self.shard }
     }
 
-    /// What the flags say over the configuration; `jobs_key` is the key of what runs at the same time.
-    pub fn overrides(&self, jobs_key: &str) -> Vec<Override> {
-        let store = self.store.as_ref().map(|url| Override::new("--store", "store.backups.url", url.clone()));
+    /// What the flags say over the configuration; `store_key` is the key of the store's address, `jobs_key` that of what runs at
+    /// the same time.
+    pub fn overrides(&self, store_key: &str, jobs_key: &str) -> Vec<Override> {
+        let store = self.store.as_ref().map(|url| Override::new("--store", store_key, url.clone()));
         let jobs = self.jobs.map(|jobs| Override::new("--jobs", jobs_key, jobs.to_string()));
         store.into_iter().chain(jobs).collect()
     }
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(selection.exclude.len(), 1);
         assert_eq!(selection.shard, Some(Shard { index: 1, count: 4 }));
         assert_eq!(job.backup.missing_within.map(|within| within.0.as_secs()), Some(43_200));
-        assert!(job.backup.overrides("dump.jobs").is_empty() && !job.common.dry_run);
+        assert!(job.backup.overrides("store.backups.url", "dump.jobs").is_empty() && !job.common.dry_run);
     }
 
     #[test]

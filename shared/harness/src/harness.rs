@@ -61,8 +61,13 @@ impl Harness {
 
     /// The job makes backups: its flags over the configuration, and which part of the names it works on. `jobs_key` is the
     /// key of how many items it works on at the same time.
-    pub fn backup(mut self, args: &BackupArgs, jobs_key: &str) -> Self {
-        self.overrides.extend(args.overrides(jobs_key));
+    pub fn backup(self, args: &BackupArgs, jobs_key: &str) -> Self {
+        self.backup_into("store.backups.url", args, jobs_key)
+    }
+
+    /// The same where the store that `--store` means is another; `store_key` is the key of its address.
+    pub fn backup_into(mut self, store_key: &str, args: &BackupArgs, jobs_key: &str) -> Self {
+        self.overrides.extend(args.overrides(store_key, jobs_key));
         self.scope = Scope::of(&args.selection());
         self.resumable = true;
         self

@@ -28,7 +28,7 @@ pub enum Outcome {
     Partial,
     /// Would be done: a dry run.
     Planned,
-    /// Left out by `--missing-within`: a committed backup is young enough.
+    /// Left out by `--missing-within`: a committed backup is young enough. A seed: its content is in the store already.
     Fresh,
     /// Left to another run that is at work on it.
     Locked,

@@ -13,6 +13,7 @@
 mod attachments;
 mod error;
 mod header;
+pub mod identity;
 mod reader;
 mod roles;
 mod rows;
@@ -23,6 +24,7 @@ mod wire;
 pub use attachments::DumpedAttachments;
 pub use error::ArchiveError;
 pub use header::{ArchiveHeader, ArchiveVersion};
+pub use identity::{ContentIdentity, IdentityError};
 pub use reader::{ArchiveReader, ArchiveSummary};
 pub use roles::roles_named;
 pub use toc::{DataKind, TocEntry};

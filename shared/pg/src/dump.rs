@@ -38,6 +38,26 @@ impl Default for DumpOptions {
     }
 }
 
+/// What a server may be set to that changes how pg_dump writes the same content. Dates, intervals and floats it settles itself.
+/// `lc_monetary` stays: amounts of the type money are read back by it.
+const FORM: [(&str, &str); 4] =
+    [("timezone", "UTC"), ("bytea_output", "hex"), ("standard_conforming_strings", "on"), ("quote_all_identifiers", "off")];
+
+impl DumpOptions {
+    /// The same for a dump of a snapshot in a form that depends on the content alone, by a pg_dump of that version. It fails where
+    /// texts are not what the database's encoding says.
+    #[must_use]
+    pub fn of_content(&self, snapshot: &str, pg_dump: PgVersion) -> Self {
+        let mut options = self.clone();
+        options.extra_args.extend([format!("--snapshot={snapshot}"), "--encoding=UTF8".to_owned()]);
+        if pg_dump.major >= 18 {
+            options.extra_args.push("--no-statistics".to_owned());
+        }
+        options.session.extend(FORM.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        options
+    }
+}
+
 /// A running dump. Dropped, it is told to stop.
 pub type DumpChild = Running<DumpFailure>;
 

@@ -20,6 +20,7 @@ pub mod rights;
 pub mod scratch;
 pub mod server;
 mod session;
+pub mod snapshot;
 mod sql;
 pub mod throwaway;
 pub mod tiers;

@@ -17,10 +17,12 @@ pub enum Area {
     InsuranceFilestore,
     /// A partition archived before it was dropped; its name has three segments.
     Partition,
+    /// A template's content, in a store of its own: there keys begin with the template's name, and no key anywhere with `seed`.
+    Seed,
 }
 
 impl Area {
-    /// Every area, in the order in which people are shown them.
+    /// Every area of the backups' store, in the order in which people are shown them.
     pub const ALL: [Area; 6] = [Area::Pg, Area::Filestore, Area::Globals, Area::InsurancePg, Area::InsuranceFilestore, Area::Partition];
 
     /// The key segment, such as `insurance-pg`.
@@ -32,13 +34,16 @@ impl Area {
             Area::InsurancePg => "insurance-pg",
             Area::InsuranceFilestore => "insurance-filestore",
             Area::Partition => "partition",
+            Area::Seed => "seed",
         }
     }
 
-    /// How many key segments a name has here: three for partitions (database, schema, table), else one.
+    /// How many key segments a name has here: three for partitions (database, schema, table), two for seeds (template, SHA), else
+    /// one.
     pub const fn name_segments(self) -> usize {
         match self {
             Area::Partition => 3,
+            Area::Seed => 2,
             _ => 1,
         }
     }
@@ -81,6 +86,8 @@ impl serde::Serialize for Area {
 
 impl<'de> serde::Deserialize<'de> for Area {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        // In a manifest, and nowhere in a key.
+        if text == Area::Seed.as_str() { Ok(Area::Seed) } else { text.parse().map_err(serde::de::Error::custom) }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::set::{ObjectRole, SetKey};
+use crate::{
+    Area,
+    set::{ObjectRole, SetKey},
+};
 
 /// One object as a listing gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +58,29 @@ pub struct Inventory {
     pub unknown: Vec<ObjectMeta>,
 }
 
+/// How a store's keys are read.
+type Parse = fn(&str) -> Option<(SetKey, ObjectRole, &str)>;
+
 impl Inventory {
     /// Reads a listing, in any order.
     pub fn read(objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
+        Self::read_by(SetKey::parse_object, objects)
+    }
+
+    /// The same of a store of seeds.
+    pub fn read_seeds(objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
+        Self::read_by(SetKey::parse_seed_object, objects)
+    }
+
+    /// The same of the store that this set belongs into.
+    pub fn read_beside(set: &SetKey, objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
+        if set.area == Area::Seed { Self::read_seeds(objects) } else { Self::read(objects) }
+    }
+
+    fn read_by(parse: Parse, objects: impl IntoIterator<Item = ObjectMeta>) -> Self {
         let mut inventory = Inventory::default();
         for object in objects {
-            inventory.add(object);
+            inventory.add(parse, object);
         }
         for set in inventory.sets.values_mut() {
             set.payload.sort_by(|a, b| a.key.cmp(&b.key));
@@ -68,8 +88,8 @@ impl Inventory {
         inventory
     }
 
-    fn add(&mut self, object: ObjectMeta) {
-        let Some((key, role, file)) = SetKey::parse_object(&object.key) else {
+    fn add(&mut self, parse: Parse, object: ObjectMeta) {
+        let Some((key, role, file)) = parse(&object.key) else {
             self.unknown.push(object);
             return;
         };

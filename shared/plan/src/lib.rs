@@ -24,6 +24,7 @@ pub mod parts;
 pub mod pgclient;
 pub mod receipt;
 pub mod retention;
+pub mod seed;
 pub mod select;
 pub mod set;
 pub mod sql;

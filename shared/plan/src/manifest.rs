@@ -6,6 +6,7 @@
 
 mod filestore;
 mod partition;
+mod seed;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::{
 
 pub use filestore::{FileStoreFacts, FileStoreLayout, ListedPath, MOST_LISTED, PathList};
 pub use partition::PartitionFacts;
+pub use seed::SeedFacts;
 
 /// The schema that this code writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -63,6 +65,9 @@ pub struct Manifest {
     /// Where an archived partition comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionFacts>,
+    /// What a template seed is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<SeedFacts>,
     /// To whom the payload is encrypted; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
@@ -311,6 +316,7 @@ impl Manifest {
             globals: None,
             filestore: None,
             partition: None,
+            seed: None,
             encryption: None,
             requires_key: Vec::new(),
         }
@@ -324,9 +330,10 @@ impl Manifest {
         let id: SetNonce = self.id.parse().map_err(|e| ManifestError::Contradiction(format!("{e}")))?;
         let label = SetLabel { label: self.label.clone(), until: self.until };
         // A database's name may hold dots: only the facts tell where its part of the name ends.
-        Ok(match &self.partition {
-            Some(facts) => SetKey::partition(facts.names(), self.stamp, label, id),
-            None => SetKey::new(self.area, &self.name, self.stamp, label, id),
+        Ok(match (&self.partition, &self.seed) {
+            (Some(facts), _) => SetKey::partition(facts.names(), self.stamp, label, id),
+            (None, Some(facts)) => SetKey { label, ..SetKey::seed(&self.name, facts.sha256, self.stamp, id) },
+            (None, None) => SetKey::new(self.area, &self.name, self.stamp, label, id),
         })
     }
 
@@ -385,6 +392,9 @@ impl Manifest {
             }
         }
         if let Some(contradiction) = self.filestore.as_ref().and_then(FileStoreFacts::contradiction) {
+            return wrong(contradiction);
+        }
+        if let Some(contradiction) = self.seed.as_ref().and_then(|facts| facts.contradiction(self)) {
             return wrong(contradiction);
         }
         if let Some(contradiction) = self.partition.as_ref().and_then(|facts| facts.contradiction(self)) {

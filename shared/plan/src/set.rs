@@ -1,10 +1,15 @@
 //! A backup set's place in a store: `{area}/{name}/{stamp}.{label}.{id}/{file}`.
+//!
+//! A seed's, in a store of its own, is `{template}/{sha256}/{file}`: what distinguishes two sets of one content is in the
+//! names of their files, `{template}_{stamp}.{id}.…`, the manifest's among them, so that no put can hit an existing key there
+//! either.
 
 use std::{fmt, str::FromStr};
 
 use crate::{
     Area, SetLabel, Stamp,
     name::{self, NameError},
+    seed::{self, ContentSha},
 };
 
 /// The object that makes a set a backup; written last.
@@ -44,7 +49,7 @@ impl FromStr for SetNonce {
 pub struct SetKey {
     /// What kind of thing it holds.
     pub area: Area,
-    /// The encoded name: one segment, or three joined by `/` for partitions.
+    /// The encoded name: one segment, or three joined by `/` for partitions, or a template's name and a SHA for seeds.
     pub encoded_name: String,
     /// When it was begun.
     pub stamp: Stamp,
@@ -76,9 +81,23 @@ impl SetKey {
         SetKey { area: Area::Partition, encoded_name: names.map(name::encode).join("/"), stamp, label: label.into(), id }
     }
 
+    /// A new seed of that content.
+    pub fn seed(template: &str, content: ContentSha, stamp: Stamp, id: SetNonce) -> Self {
+        let label = seed::LABEL.parse().unwrap_or_else(|_| crate::Label::unclassified());
+        let encoded_name = format!("{}/{content}", name::encode(template));
+        SetKey { area: Area::Seed, encoded_name, stamp, label: SetLabel::from(label), id }
+    }
+
+    /// The content that a seed's key names; `None` for everything else.
+    pub fn content(&self) -> Option<ContentSha> {
+        let (_, sha) = self.encoded_name.split_once('/').filter(|_| self.area == Area::Seed)?;
+        sha.parse().ok()
+    }
+
     /// The prefix of every set of one name, with its trailing slash.
     pub fn group_prefix(area: Area, plain_name: &str) -> String {
-        format!("{area}/{}/", name::encode(plain_name))
+        let name = name::encode(plain_name);
+        if area == Area::Seed { format!("{name}/") } else { format!("{area}/{name}/") }
     }
 
     /// The set's prefix, with its trailing slash.
@@ -93,7 +112,18 @@ impl SetKey {
 
     /// The manifest's key.
     pub fn manifest(&self) -> String {
-        self.object(MANIFEST)
+        match self.area {
+            Area::Seed => self.object(&format!("{}.{MANIFEST}", self.stem())),
+            _ => self.object(MANIFEST),
+        }
+    }
+
+    /// What the names of the set's files begin with.
+    fn stem(&self) -> String {
+        match (self.area, self.encoded_name.split_once('/')) {
+            (Area::Seed, Some((template, _))) => format!("{template}_{}.{}", self.stamp, self.id),
+            _ => format!("{}_{}", self.encoded_name.replace('/', "."), self.stamp),
+        }
     }
 
     /// The payload's file name, which speaks for itself after a download: `{name}_{stamp}{suffix}`.
@@ -101,26 +131,42 @@ impl SetKey {
     /// `suffix` begins with a dot, such as `.dump.zst` or `.dump.zst.age`. Volumes after the first
     /// get `.001`, `.002` … behind it.
     pub fn file_name(&self, suffix: &str, volume: u32) -> String {
-        let stem = format!("{}_{}{suffix}", self.encoded_name.replace('/', "."), self.stamp);
+        let stem = format!("{}{suffix}", self.stem());
         if volume == 0 { stem } else { format!("{stem}.{volume:03}") }
     }
 
     /// Whether `file` is a name that [`SetKey::file_name`] could have made for this set: a payload of ours.
     pub fn owns_file(&self, file: &str) -> bool {
-        let stem = format!("{}_{}.", self.encoded_name.replace('/', "."), self.stamp);
+        let stem = format!("{}.", self.stem());
         file.strip_prefix(&stem).is_some_and(|suffix| {
             !suffix.is_empty()
                 && suffix.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
         })
     }
 
-    /// The plain name; for partitions the three parts joined by a dot.
+    /// The plain name; for partitions the three parts joined by a dot, for seeds the template's.
     ///
     /// # Errors
     /// When a part is not UTF-8.
     pub fn plain_name(&self) -> Result<String, NameError> {
-        let parts: Result<Vec<_>, _> = self.encoded_name.split('/').map(name::decode).collect();
+        let parts = if self.area == Area::Seed { 1 } else { self.area.name_segments() };
+        let parts: Result<Vec<_>, _> = self.encoded_name.split('/').take(parts).map(name::decode).collect();
         Ok(parts?.join("."))
+    }
+
+    /// Reads a key of a store of seeds. `None` means that this suite did not write it.
+    pub fn parse_seed_object(key: &str) -> Option<(SetKey, ObjectRole, &str)> {
+        let mut segments = key.split('/');
+        let (template, sha, file) = (segments.next()?, segments.next()?, segments.next()?);
+        if !name::is_segment(template) || sha.parse::<ContentSha>().is_err() || segments.next().is_some() {
+            return None;
+        }
+        let mut parts = file.strip_prefix(template)?.strip_prefix('_')?.splitn(3, '.');
+        let (stamp, id, rest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+        let label = SetLabel::from(seed::LABEL.parse::<crate::Label>().ok()?);
+        let set = SetKey { area: Area::Seed, encoded_name: format!("{template}/{sha}"), stamp, label, id };
+        let role = if rest == MANIFEST { ObjectRole::Manifest } else { ObjectRole::Payload };
+        set.owns_file(file).then_some((set, role, file))
     }
 
     /// Reads a key. `None` means that this suite did not write it: kept and reported, never touched.
@@ -161,7 +207,10 @@ impl SetKey {
 
 impl fmt::Display for SetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}.{}.{}", self.area, self.encoded_name, self.stamp, self.label, self.id)
+        match self.area {
+            Area::Seed => f.write_str(&self.encoded_name),
+            _ => write!(f, "{}/{}/{}.{}.{}", self.area, self.encoded_name, self.stamp, self.label, self.id),
+        }
     }
 }
 
@@ -217,6 +266,36 @@ mod tests {
         let (set, ..) = SetKey::parse_object(key).expect("ours");
         assert_eq!(set.plain_name().as_deref(), Ok("exo.public.session_events_2026_01"));
         assert_eq!(set.manifest(), key);
+    }
+
+    #[test]
+    fn seeds_have_their_ids_in_their_files_names() {
+        let sha = ContentSha([0xab; 32]);
+        let set = SetKey::seed("../basic", sha, "20261123T031500Z".parse().expect("a stamp"), SetNonce(0x1a2b_3c4d));
+        let directory = format!("%2E.%2Fbasic/{sha}");
+        assert_eq!(set.prefix(), format!("{directory}/"));
+        assert_eq!(set.manifest(), format!("{directory}/%2E.%2Fbasic_20261123T031500Z.1a2b3c4d.manifest.json"));
+        assert_eq!(set.file_name(".dump.zst", 1), "%2E.%2Fbasic_20261123T031500Z.1a2b3c4d.dump.zst.001");
+        assert_eq!(set.plain_name().as_deref(), Ok("../basic"));
+        assert_eq!(set.content(), Some(sha));
+        for (key, role) in [(set.manifest(), ObjectRole::Manifest), (set.object(&set.file_name(".dump.zst", 0)), ObjectRole::Payload)] {
+            assert_eq!(SetKey::parse_seed_object(&key).map(|(set, role, _)| (set, role)), Some((set.clone(), role)), "{key}");
+            // Among backups it is nobody's, and the pruner knows it for what it is.
+            assert!(SetKey::parse_object(&key).is_none() && crate::retention::guard::is_seed(&key), "{key}");
+        }
+        let file = "%2E.%2Fbasic_20261123T031500Z.1a2b3c4d.dump.zst";
+        for key in [
+            format!("%2E.%2Fbasic/{}/{file}", sha.to_string().to_uppercase()),
+            format!("%2E.%2Fbasic/{}/{file}", &sha.to_string()[1..]),
+            format!("seed/%2E.%2Fbasic/{sha}/{file}"),
+            format!("other/{sha}/{file}"),
+            format!("%2E.%2Fbasic/{sha}/manifest.json"),
+            format!("%2E.%2Fbasic/{sha}/{file}/x"),
+            format!("%2E.%2Fbasic/{sha}/%2E.%2Fbasic_20261123T031500Z.1a2b3c4d."),
+            format!("%2E.%2Fbasic/{sha}/%2E.%2Fbasic_20261123T031500Z.1A2B3C4D.dump.zst"),
+        ] {
+            assert!(SetKey::parse_seed_object(&key).is_none(), "{key}");
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::io::Read;
 
-use plana_pg::archive::{ArchiveReader, ArchiveSummary};
+use plana_pg::archive::{ArchiveReader, ArchiveSummary, ContentIdentity, IdentityError, identity::ALGORITHM};
 use plana_plan::{
     Area, SetKey,
     compare::{differences, summary},
     manifest::{DatabaseFacts, Manifest},
+    seed::ContentSha,
 };
 use plana_tree::extract::{ExtractError, read_tree};
 
@@ -68,22 +69,31 @@ pub async fn check_set(reading: Reading<'_>) -> Result<Checked, RestoreError> {
 pub(crate) struct Proof {
     set: SetKey,
     database: Option<DatabaseFacts>,
+    /// The content that a seed's key names, and the way in which that was computed.
+    content: Option<(ContentSha, u32)>,
 }
 
 impl Proof {
     pub(crate) fn of(set: &OpenSet) -> Self {
-        let Manifest { database, .. } = &set.manifest;
-        Proof { set: set.key.clone(), database: database.clone() }
+        let Manifest { database, seed, .. } = &set.manifest;
+        let content = set.key.content().zip(seed.as_ref().map(|seed| seed.identity));
+        Proof { set: set.key.clone(), database: database.clone(), content }
     }
 
     /// Whether there is something to compare a dump with: a manifest that leaves it out would prove nothing and look like proof.
     fn is_possible(&self) -> Result<(), RestoreError> {
-        let is_dump = matches!(self.set.area, Area::Pg | Area::InsurancePg | Area::Partition);
-        if !is_dump || self.database.is_some() {
-            return Ok(());
+        let fails = |what: String| Err(RestoreError::Mismatch { set: self.set.to_string(), what });
+        let is_dump = matches!(self.set.area, Area::Pg | Area::InsurancePg | Area::Partition | Area::Seed);
+        if is_dump && self.database.is_none() {
+            return fails("its manifest does not say what its dump holds".to_owned());
         }
-        let what = "its manifest does not say what its dump holds".to_owned();
-        Err(RestoreError::Mismatch { set: self.set.to_string(), what })
+        match self.content {
+            None if self.set.area == Area::Seed => fails("its manifest does not say how its SHA was computed".to_owned()),
+            Some((_, way)) if way != ALGORITHM => {
+                fails(format!("its SHA was computed in the way {way}, and this version knows {ALGORITHM}: use a newer plana-jobs"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Passes the content on, and gives the rows that were counted on the way, of a database.
@@ -93,7 +103,8 @@ impl Proof {
         mut pass: impl FnMut(&[u8]) -> Result<(), RestoreError>,
     ) -> Result<Option<u64>, RestoreError> {
         self.is_possible()?;
-        let mut archive = self.database.is_some().then(ArchiveReader::new);
+        let identity = || self.content.map(|_| ContentIdentity::default());
+        let mut archive = self.database.is_some().then(|| ArchiveReader::with_visitor(identity()));
         let damaged = |reason| RestoreError::Archive { set: self.set.to_string(), reason };
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -109,9 +120,22 @@ impl Proof {
             pass(&buffer[..read])?;
         }
         let Some((archive, facts)) = archive.zip(self.database.as_ref()) else { return Ok(None) };
-        let found = archive.finish().map_err(damaged)?;
+        let (found, identity) = archive.finish_with_visitor().map_err(damaged)?;
         compare(&self.set, facts, &found)?;
+        if let Some(((wanted, _), identity)) = self.content.zip(identity) {
+            self.same_content(wanted, identity.finish(facts))?;
+        }
         Ok(Some(found.rows))
+    }
+
+    /// Whether the content is the one that the key names. Hashes in a manifest can be forged together with what they stand for.
+    fn same_content(&self, wanted: ContentSha, found: Result<ContentSha, IdentityError>) -> Result<(), RestoreError> {
+        let what = match found {
+            Ok(found) if found == wanted => return Ok(()),
+            Ok(found) => format!("its content has the SHA {found}, which is not the one of its key"),
+            Err(error) => format!("failed to tell its content: {error}"),
+        };
+        Err(RestoreError::Mismatch { set: self.set.to_string(), what })
     }
 }
 

@@ -8,7 +8,12 @@ use plana_pg::{
     archive::ArchiveError, globals::GlobalsError, partitions::PartitionError, restore::RestoreError as PgRestoreError, scratch::AdminError,
     server::ServerError,
 };
-use plana_plan::{Area, Stamp, manifest::ManifestError, name::printable};
+use plana_plan::{
+    Area, Stamp,
+    manifest::ManifestError,
+    name::printable,
+    seed::{ContentSha, SeedName},
+};
 use plana_storage::StoreError;
 use plana_tree::extract::ExtractError;
 
@@ -31,6 +36,17 @@ pub enum RestoreError {
         oldest: Option<Stamp>,
         /// How many sets are incomplete.
         incomplete: usize,
+    },
+    /// There is no such seed.
+    #[error("find the seed {0}: there is none in the templates' store; look at `seed list`, and at its URL")]
+    NoSeed(SeedName),
+    /// The beginning of a SHA means more than one.
+    #[error("tell which seed {name} means: {}; give more of its SHA", .fitting.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    ManySeeds {
+        /// What was asked for.
+        name: SeedName,
+        /// What that begins.
+        fitting: Vec<ContentSha>,
     },
     /// The set is not a backup.
     #[error("use {set}: it is no backup, its {} not there; `list --all` shows what is incomplete", lacks(.manifest, .payload))]
@@ -196,6 +212,21 @@ impl RestoreError {
     /// Whether a guard rail held: refused as unsafe, with the way past it in the message.
     pub fn is_guard_rail(&self) -> bool {
         matches!(self, RestoreError::Refused(_))
+    }
+
+    /// Whether it is this set that cannot be used, and another copy of the same content could be.
+    pub fn is_of_the_set(&self) -> bool {
+        matches!(
+            self,
+            RestoreError::NotCommitted { .. }
+                | RestoreError::Manifest { .. }
+                | RestoreError::LargeManifest { .. }
+                | RestoreError::Overwritten { .. }
+                | RestoreError::Compression(_)
+                | RestoreError::Decode { .. }
+                | RestoreError::Archive { .. }
+                | RestoreError::Mismatch { .. }
+        )
     }
 
     /// The file of private keys cannot be used.

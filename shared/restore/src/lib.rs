@@ -15,6 +15,7 @@ mod hook;
 pub mod open;
 pub mod partition;
 pub mod read;
+pub mod seed;
 mod space;
 pub mod sweep;
 
@@ -28,5 +29,6 @@ pub use globals::{make_globals, read_globals};
 pub use open::{OpenSet, open_set};
 pub use partition::{PartitionRestore, restore_partition};
 pub use read::{Memory, ReadMeter, Reading};
+pub use seed::{find_seed, seeds};
 pub use space::free_bytes;
 pub use sweep::sweep_scratch;

@@ -32,7 +32,7 @@ pub struct OpenSet {
 /// When the set is not committed, its manifest cannot be believed, or an object is not what the manifest says.
 pub async fn open_set(store: &DynStore, key: &SetKey) -> Result<OpenSet, RestoreError> {
     let prefix = key.prefix();
-    let inventory = Inventory::read(listing::objects(&**store, &prefix).try_collect::<Vec<_>>().await?);
+    let inventory = Inventory::read_beside(key, listing::objects(&**store, &prefix).try_collect::<Vec<_>>().await?);
     let set = inventory.sets.get(key);
     let manifest = set.and_then(|set| set.manifest.as_ref());
     let Some((set, listed)) = set.zip(manifest).filter(|(set, _)| set.is_committed()) else {

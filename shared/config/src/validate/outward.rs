@@ -36,6 +36,17 @@ pub(super) fn stores(stores: &Stores, findings: &mut Findings) {
     }
 }
 
+/// Seeds are kept for ever, and the pruner goes through the whole of the backups' store.
+pub(super) fn templates_apart(stores: &Stores, findings: &mut Findings) {
+    let (Some(backups), Some(templates)) = (&stores.backups, &stores.templates) else { return };
+    let (Ok(one), Ok(two)) = (backups.url.parse::<StoreUrl>(), templates.url.parse::<StoreUrl>()) else { return };
+    // Two providers may each have a bucket of that name.
+    let same_provider = backups.endpoint.is_none() || templates.endpoint.is_none() || backups.endpoint == templates.endpoint;
+    let help = "give the seeds a bucket, or a directory, of their own: they are kept for ever";
+    let apart = !one.overlaps(&two) || !same_provider;
+    findings.require(apart, &["store", "templates", "url"], "lies in the backups' store, or around it", help);
+}
+
 pub(super) fn postgres(postgres: &Postgres, findings: &mut Findings) {
     findings.require_text(&postgres.maintenance_database, &["postgres", "maintenance_database"], "leave it out for `postgres`");
     findings.require_some_time(postgres.connect_timeout, &["postgres", "connect_timeout"]);

@@ -19,6 +19,11 @@ fn what_no_single_key_shows_is_found() {
         ("[store.backups]\nurl = \"s3://bucket\"\nendpoint = \"https://h/bucket\"", "store.backups.endpoint", "path"),
         ("[store.backups]\nurl = \"s3://bucket\"\nendpoint = \"https://u:p@h\"", "store.backups.endpoint", "password"),
         ("[store.backups]\nurl = \"s3://bucket\"\nregion = \" \"", "store.backups.region", "is empty"),
+        (
+            "[store.backups]\nurl = \"s3://bucket\"\n[store.templates]\nurl = \"s3://bucket/seeds\"",
+            "store.templates.url",
+            "lies in the backups' store",
+        ),
         ("[s3]\nmax_attempts = 0", "s3.max_attempts", "is 0"),
         ("[s3]\nread_timeout = \"0s\"", "s3.read_timeout", "no time"),
         ("[upload]\nmemory = \"14MiB\"", "upload.memory", "fewer than 3 parts"),

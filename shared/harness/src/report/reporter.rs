@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use plana_plan::{name::printable, select::Selection};
+use plana_plan::{Area, name::printable, select::Selection};
 
 use super::{Extra, ItemReport, Outcome};
 use crate::{
@@ -103,6 +103,7 @@ fn log(item: &ItemReport) {
             tracing::error!(area, name, "{area} {name}: {done}{took}, but {error}");
         }
         Outcome::Planned => tracing::info!(area, name, "{area} {name}: would be done"),
+        Outcome::Fresh if item.area == Area::Seed => tracing::info!(area, name, "{area} {name}: its content is in the store already"),
         Outcome::Fresh => tracing::info!(area, name, "{area} {name}: left out, its newest backup is young enough"),
         Outcome::Locked => tracing::warn!(area, name, "{area} {name}: left to another run that is at work on it"),
         Outcome::Gone => tracing::warn!(area, name, "{area} {name}: gone; it was there when the run began"),

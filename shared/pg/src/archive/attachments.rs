@@ -103,6 +103,7 @@ mod tests {
             relation_kind: None,
             owner: None,
             dependencies: Vec::new(),
+            is_lossy: false,
         }
     }
 

@@ -53,6 +53,8 @@ pub struct TocEntry {
     pub owner: Option<String>,
     /// The dump ids that it depends on.
     pub dependencies: Vec<i64>,
+    /// Whether a text of it is not UTF-8, and was changed to be read.
+    pub is_lossy: bool,
 }
 
 impl TocEntry {
@@ -99,7 +101,7 @@ impl TocEntry {
             1 => true,
             other => return Err(cursor.damaged(format!("{other} does not say whether entry {dump_id} has data"))),
         };
-        let entry = TocEntry {
+        let mut entry = TocEntry {
             dump_id,
             has_data,
             catalog_oid: cursor.string()?,
@@ -120,7 +122,9 @@ impl TocEntry {
                 let _with_oids = cursor.text()?;
                 dependencies(cursor)?
             },
+            is_lossy: false,
         };
+        entry.is_lossy = cursor.is_lossy();
         // Where its data begins. pg_dump fills it in afterwards where it can seek; a pipe it leaves at "not set".
         let state = cursor.byte()?;
         let _offset = cursor.take(header.offset_bytes)?;

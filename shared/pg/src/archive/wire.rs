@@ -1,5 +1,7 @@
 //! The archive's primitive values, read from what has arrived so far.
 
+use std::borrow::Cow;
+
 use super::{ArchiveError, Limits};
 
 /// Bytes of an integer in every archive that a known pg_dump writes.
@@ -27,16 +29,22 @@ pub(super) struct Cursor<'a> {
     last: usize,
     base: u64,
     limits: &'a Limits,
+    /// Whether a text was not UTF-8.
+    lossy: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8], base: u64, limits: &'a Limits) -> Self {
-        Cursor { bytes, taken: 0, last: 0, base, limits }
+        Cursor { bytes, taken: 0, last: 0, base, limits, lossy: false }
     }
 
     /// How many bytes were read.
     pub(super) fn taken(&self) -> usize {
         self.taken
+    }
+
+    pub(super) fn is_lossy(&self) -> bool {
+        self.lossy
     }
 
     pub(super) fn limits(&self) -> &'a Limits {
@@ -86,6 +94,9 @@ impl<'a> Cursor<'a> {
 
     /// A text as a string; what is not UTF-8 (names in a database of another encoding) is replaced.
     pub(super) fn string(&mut self) -> Result<Option<String>, Stop> {
-        Ok(self.text()?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+        let Some(bytes) = self.text()? else { return Ok(None) };
+        let text = String::from_utf8_lossy(bytes);
+        self.lossy |= matches!(text, Cow::Owned(_));
+        Ok(Some(text.into_owned()))
     }
 }

@@ -7,6 +7,7 @@ mod access;
 mod archive;
 mod dump;
 mod faults;
+mod identity;
 mod locks;
 mod place;
 mod restore;
