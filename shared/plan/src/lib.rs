@@ -9,6 +9,7 @@ pub mod classify;
 pub mod compare;
 pub mod drill;
 pub mod dumps;
+pub mod escrow;
 pub mod expiry;
 pub mod filestore;
 pub mod globals;

@@ -12,6 +12,8 @@ use crate::{ByteSize, HumanDuration, secret::Secret};
 pub struct Stores {
     /// Where backups go.
     pub backups: Option<Store>,
+    /// Where keys are kept that backups need: never beside them.
+    pub escrow: Option<Store>,
 }
 
 /// A store's place under `[store]`. A new store is a field of [`Stores`] and a name here.
@@ -19,6 +21,8 @@ pub struct Stores {
 pub enum StoreName {
     /// Where backups go.
     Backups,
+    /// Where keys are kept that backups need.
+    Escrow,
 }
 
 impl StoreName {
@@ -26,20 +30,22 @@ impl StoreName {
     pub const fn as_str(self) -> &'static str {
         match self {
             StoreName::Backups => "backups",
+            StoreName::Escrow => "escrow",
         }
     }
 }
 
 impl Stores {
     /// All stores that the schema has, configured or not.
-    pub fn all(&self) -> [(StoreName, Option<&Store>); 1] {
-        [(StoreName::Backups, self.backups.as_ref())]
+    pub fn all(&self) -> [(StoreName, Option<&Store>); 2] {
+        [StoreName::Backups, StoreName::Escrow].map(|name| (name, self.get(name)))
     }
 
     /// One store, where it is configured.
     pub fn get(&self, name: StoreName) -> Option<&Store> {
         match name {
             StoreName::Backups => self.backups.as_ref(),
+            StoreName::Escrow => self.escrow.as_ref(),
         }
     }
 }
