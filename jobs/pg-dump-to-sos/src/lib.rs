@@ -2,15 +2,17 @@
 
 mod args;
 mod check;
+mod escrow;
 mod globals;
 mod item;
 mod run;
 
 pub use args::{Args, Command, JOB};
 pub use check::check;
+pub use escrow::escrow;
 
 use futures::{StreamExt, stream};
-use plana_backup::{SetupError, preflight, tiers};
+use plana_backup::{Escrow, SetupError, preflight, tiers};
 use plana_harness::{Context, Failure};
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
@@ -45,9 +47,11 @@ async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
 }
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), SetupError> {
-    let run = Run::open(context, args).await?;
+    let mut run = Run::open(context, args).await?;
     let databases = run.dumper.server.databases().await?;
     let plan = plan(context, args, &run, &databases).await;
+    let names: Vec<&str> = plan.dumps.iter().map(|planned| planned.database.name.as_str()).collect();
+    run.escrow = Escrow::prepare(context, &names, &[]).await?;
     Ok((run, databases, plan))
 }
 

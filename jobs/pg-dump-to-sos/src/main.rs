@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pg_dump_to_sos::{Args, Command, JOB, check, execute};
+use pg_dump_to_sos::{Args, Command, JOB, check, escrow, execute};
 use plana_harness::Harness;
 
 fn main() -> ExitCode {
@@ -12,5 +12,6 @@ fn main() -> ExitCode {
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
         Some(Command::Check) => harness.check(check),
+        Some(Command::Escrow) => harness.by_hand().run(escrow),
     }
 }

@@ -60,6 +60,15 @@ fn read(text: &str) -> Option<Fingerprint> {
     Some(Fingerprint { digest: bytes(digest)?, salt: Salt(bytes(salt)?) })
 }
 
+/// A key's name is part of objects' keys, credentials' names and command lines.
+const LONGEST_NAME: usize = 64;
+
+/// Whether a key may be called so: letters, digits, `_`, `-` and `.`, neither of the last two in front.
+pub fn is_key_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with(['-', '.'])
+}
+
 /// One kept key: everything that its object's key says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryKey {
@@ -239,6 +248,16 @@ mod tests {
             good.replace('-', "."),
         ] {
             assert!(EntryKey::parse(&bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_lead_nowhere() {
+        for good in ["EXO_ENCRYPTION_KEY", "exo-1.key", "k"] {
+            assert!(is_key_name(good), "{good}");
+        }
+        for bad in ["", "..", ".k", "-k", "a/b", "a b", "ä", "a\nb", "a@b", "a=b", &"k".repeat(65)] {
+            assert!(!is_key_name(bad), "{bad}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plana_plan::name::printable;
+use plana_plan::{escrow::is_key_name, name::printable};
 
 use super::{Findings, recipients};
 use crate::{
@@ -10,17 +10,12 @@ use crate::{
     schema::{Escrow, Stores},
 };
 
-/// A key's name is part of keys, credentials' names and command lines.
-const LONGEST_NAME: usize = 64;
-
 pub(super) fn escrow(config: &Config, findings: &mut Findings) {
     let Escrow { keys, .. } = &config.escrow;
     recipients(&config.escrow.recipients, &["escrow", "recipients"], findings);
     for (name, key) in keys {
         let path = ["escrow", "keys", name];
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with(['-', '.']);
-        findings.require(is_name, &path, "is not a key's name", "use letters, digits, `_`, `-` and `.`, such as EXO_ENCRYPTION_KEY");
+        findings.require(is_key_name(name), &path, "is not a key's name", "use letters, digits, `_`, `-` and `.`, such as EXO_ENCRYPTION_KEY");
         let some = !key.databases.is_empty() || !key.filestores.is_empty();
         findings.require(some, &path, "has neither databases nor filestores: nothing would need it", "name what cannot be read without it");
         if let Some(variable) = &key.secret_env {
