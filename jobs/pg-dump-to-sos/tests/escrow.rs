@@ -186,7 +186,7 @@ fn without_escrow_a_dump_is_made_with_a_warning_or_fails_as_configured() {
         case.job.store().expect_nothing_of(&case.needs);
         std::fs::remove_dir_all(case.job.store().root()).unwrap();
     }
-    assert!(!case.job.home().join("escrow").exists(), "without a key nothing is kept");
+    assert!(case.kept().is_empty(), "without a key nothing is kept");
 }
 
 #[test]
@@ -312,6 +312,7 @@ fn a_key_that_may_put_and_list_is_enough_for_the_escrow_store() {
     assert_eq!(buckets.kept().len(), 2);
     let line = |outcome: &common::Outcome, found: &str| outcome.report["checks"].to_string().contains(found);
     let checked = buckets.job().arg("check").run();
+    assert_eq!(buckets.kept().len(), 2, "check leaves nothing where nobody sweeps");
     assert!(line(&checked, "the key may put and list") && line(&checked, "the same access key as the backups"), "{}", checked.done.stdout);
     // Without the right to list nobody knows what is kept: that is said, and nothing is lost.
     buckets.escrow.set_rights(&[(User::Backup, &["s3:PutObject"])]).unwrap();

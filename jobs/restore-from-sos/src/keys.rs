@@ -97,7 +97,10 @@ async fn find(context: &Context, args: &KeyArgs, key: &RequiredKey) -> Result<Fo
 /// The file of the command line, else where the configuration and the environment say.
 fn secret(context: &Context, args: &KeyArgs, name: &str) -> Result<Option<Secret>, ConfigError> {
     let Some((_, file)) = args.key.iter().rev().find(|(named, _)| named == name) else {
-        return context.config().escrow_secret(name, context.env());
+        let (config, env) = (context.config(), context.env());
+        // The configuration may be that of the host that makes the backups: here its variable need not be set.
+        let named = config.escrow.keys.get(name).and_then(|key| key.secret_env.as_deref());
+        return if named.is_some_and(|variable| env.get(variable).is_none()) { Ok(None) } else { config.escrow_secret(name, env) };
     };
     let wrong = |what: String| Problem::new(file.display().to_string(), "--key", what, "name the file that holds the key and nothing else");
     let text = std::fs::read_to_string(file).map_err(|error| wrong(format!("could not be read: {error}")))?;

@@ -83,7 +83,7 @@ pub async fn check_tiers(context: &Context, server: &ConnectionSettings) -> Opti
         Ok(answer) if answer.rows.is_empty() => CheckLine::warning(
             "tiers.sql",
             "the query answers no row",
-            "every tenant would be kept as unclassified: look at tiers.sql.query",
+            "a run would take its last good answer, and without one keep every tenant as unclassified: look at tiers.sql.query",
         ),
         Ok(answer) if answer.complaints.is_empty() => CheckLine::ok("tiers.sql", format!("{} tenants have a tier", answer.rows.len())),
         Ok(answer) => CheckLine::warning("tiers.sql", answer.complaints.join("; "), "look at the rows of tiers.sql.query"),

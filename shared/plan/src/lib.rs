@@ -30,6 +30,7 @@ pub mod set;
 pub mod sql;
 pub mod stamp;
 pub mod tenant;
+pub mod tiers;
 pub mod window;
 
 pub use area::Area;
