@@ -140,7 +140,8 @@ fn an_exo_dump_is_restored_only_with_the_key_that_it_was_written_with() {
         expect_words(&error(&refused), &["is not the one that it was written with", &recover, "--without-key"]);
         assert!(!refused.stdout.contains("another key") && !refused.stderr.contains("another key"));
     }
-    let missing = exo.restore(&["restore", "exo", "--into", "copy", "--key", &format!("{KEY}=/nonexistent")]).run().unwrap().expect_code(10);
+    let missing =
+        exo.restore(&["restore", "exo", "--into", "copy", "--key", &format!("{KEY}=/nonexistent")]).run().unwrap().expect_code(10);
     expect_words(&error(&missing), &["/nonexistent", "--key"]);
     assert_eq!(exo.databases(), before, "nothing was begun");
     let planned = exo.restore(&["restore", "exo", "--into", "copy", "--dry-run"]).run().unwrap().expect_code(0);
@@ -163,11 +164,11 @@ fn an_exo_dump_is_restored_only_with_the_key_that_it_was_written_with() {
 
     // With it, and where somebody insists, without.
     let key = format!("{KEY}={}", exo.path("exo.key"));
-    exo.restore(&["restore", "exo", "--into", "copy", "--key", &key]).run().unwrap().expect_code(0);
+    exo.restore(&["restore", "exo", "--no-owner", "--into", "copy", "--key", &key]).run().unwrap().expect_code(0);
     let sum = "SELECT count(*) || md5(string_agg(e::text, ',' ORDER BY id)) FROM session_events e";
     assert_eq!(exo.cluster.psql("copy", sum).unwrap(), exo.cluster.psql("exo", sum).unwrap());
-    exo.restore(&["restore", "exo", "--into", "by_variable"]).env(KEY, SECRET).run().unwrap().expect_code(0);
-    let insisted = exo.restore(&["restore", "exo", "--into", "insisted", "--without-key"]).run().unwrap().expect_code(0);
+    exo.restore(&["restore", "exo", "--no-owner", "--into", "by_variable"]).env(KEY, SECRET).run().unwrap().expect_code(0);
+    let insisted = exo.restore(&["restore", "exo", "--no-owner", "--into", "insisted", "--without-key"]).run().unwrap().expect_code(0);
     expect_words(&insisted.stdout, &["needs the key EXO_ENCRYPTION_KEY", "--without-key"]);
 
     // What proves that sets are whole needs no key, and compares one that is there.
@@ -194,9 +195,7 @@ fn recordings_snapshots_and_archives_need_the_key_too() {
     areas.dedup();
     assert_eq!(areas, [Area::Filestore, Area::InsurancePg, Area::InsuranceFilestore, Area::Partition]);
     assert_eq!(exo.kept().len(), 1, "every job finds what the first has kept");
-    let files = |more: &[&str]| {
-        exo.restore(&["restore-filestore", "exo-casts", "--to", &exo.path("back")]).args(more).run().unwrap()
-    };
+    let files = |more: &[&str]| exo.restore(&["restore-filestore", "exo-casts", "--to", &exo.path("back")]).args(more).run().unwrap();
     let wrong = exo.key_file("wrong", "another key");
     let right = exo.key_file("right", SECRET);
     expect_words(&error(&files(&[]).expect_code(20)), &["not at hand", "--without-key"]);
@@ -205,7 +204,8 @@ fn recordings_snapshots_and_archives_need_the_key_too() {
     files(&["--key", &right]).expect_code(0);
     assert_eq!(fs::read_to_string(exo.at("back/session-1.cast")).unwrap(), "sealed recording");
     let archive = exo.store().committed().into_iter().find(|set| set.key.area == Area::Partition).unwrap().key.to_string();
-    let back = |more: &[&str]| exo.restore(&["restore-partition", &archive, "--as-superuser"]).env("PGUSER", "postgres").args(more).run().unwrap();
+    let back =
+        |more: &[&str]| exo.restore(&["restore-partition", &archive, "--as-superuser"]).env("PGUSER", "postgres").args(more).run().unwrap();
     expect_words(&error(&back(&[]).expect_code(20)), &["not at hand"]);
     back(&["--key", &right]).expect_code(0);
     let tenant = ["restore-tenant", "exo", "--area", "insurance-pg", "--files-of", "exo-casts", "--into", "copy", "--to"];

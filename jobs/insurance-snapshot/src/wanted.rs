@@ -28,7 +28,8 @@ pub struct Wanted {
 impl Wanted {
     /// The keys that any of it needs, which are in escrow then as far as they can be.
     pub async fn keys(context: &Context, all: &[Self]) -> Result<Escrow, Failure> {
-        let databases: Vec<&str> = all.iter().filter_map(|wanted| wanted.database.as_ref().map(|database| database.name.as_str())).collect();
+        let databases: Vec<&str> =
+            all.iter().filter_map(|wanted| wanted.database.as_ref().map(|database| database.name.as_str())).collect();
         let stores: Vec<&str> = all.iter().filter(|wanted| wanted.files.is_some()).map(|wanted| wanted.name.as_str()).collect();
         Escrow::prepare(context, &databases, &stores).await.map_err(preflight::failure)
     }

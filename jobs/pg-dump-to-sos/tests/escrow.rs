@@ -14,12 +14,7 @@ use plana_plan::{
 };
 use plana_testkit::{
     ceph::{Bucket, Gateway, User},
-    job::{
-        age,
-        bucket::S3,
-        faults::HeldLock,
-        store::FileStore,
-    },
+    job::{age, bucket::S3, faults::HeldLock, store::FileStore},
     pg::{PgCluster, PgMajor},
 };
 
@@ -210,7 +205,9 @@ fn the_dumps_own_store_is_refused_however_it_is_spelled() {
 fn a_malformed_recipient_is_bad_configuration() {
     let case = Case::new();
     let file = case.job.home().join("recipients");
-    for (recipient, word) in [("age1notakey", "age1notakey"), ("ssh-ed25519 AAAA", "not an age public key"), ("AGE-SECRET-KEY-1QQ", "private key")] {
+    for (recipient, word) in
+        [("age1notakey", "age1notakey"), ("ssh-ed25519 AAAA", "not an age public key"), ("AGE-SECRET-KEY-1QQ", "private key")]
+    {
         let outcome = case.plain().set("escrow.recipients", &format!("[\"{recipient}\"]")).run().expect(10);
         expect_words(outcome.run_error(), &["escrow.recipients", word]);
         std::fs::write(&file, recipient).unwrap();
@@ -257,8 +254,13 @@ fn check_says_whether_keys_are_kept_and_for_how_many() {
     let case = Case::new();
     let lines = |job: &Job| {
         let checks = job.clone().arg("check").run().report["checks"].as_array().cloned().unwrap_or_default();
-        let of_us = |line: &&serde_json::Value| line["subject"].as_str().is_some_and(|subject| subject.contains("escrow") || subject.contains(KEY));
-        checks.iter().filter(of_us).map(|line| format!("{} {}", line["verdict"].as_str().unwrap(), line["found"].as_str().unwrap())).collect::<Vec<_>>()
+        let of_us =
+            |line: &&serde_json::Value| line["subject"].as_str().is_some_and(|subject| subject.contains("escrow") || subject.contains(KEY));
+        checks
+            .iter()
+            .filter(of_us)
+            .map(|line| format!("{} {}", line["verdict"].as_str().unwrap(), line["found"].as_str().unwrap()))
+            .collect::<Vec<_>>()
     };
     let before = lines(&case.plain()).join("\n");
     expect_words(&before, &["ok keys are encrypted to 2 recipients", "warning it is in no escrow"]);

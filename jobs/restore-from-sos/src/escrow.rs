@@ -105,7 +105,9 @@ fn the_one(meant: &[&Entry], what: &Sought) -> Result<Fingerprint, Failure> {
     let mut found = by_fingerprint.into_values();
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.fingerprint),
-        (None, _) => Err(Failure::failed(format!("find the key {name}: none of that name and fingerprint is there; look at `escrow list`"))),
+        (None, _) => {
+            Err(Failure::failed(format!("find the key {name}: none of that name and fingerprint is there; look at `escrow list`")))
+        }
         (Some(_), Some(_)) => {
             let mut keys: Vec<&EntryKey> = meant.iter().map(|entry| &entry.key).collect();
             keys.dedup_by_key(|key| key.fingerprint);
@@ -151,7 +153,11 @@ async fn proven(store: &DynStore, key: &EntryKey, version: Option<&str>, identit
     let opened = open_sealed(&sealed, identities, MOST_KEY_BYTES).map_err(|error| format!("failed to {error}"))?;
     let secret = Secret::new(String::from_utf8(opened).map_err(|_| "it is not UTF-8: somebody else put it there".to_owned())?);
     let taken = take_fingerprint(&key.name, key.fingerprint.salt, &secret).await?;
-    if taken == key.fingerprint { Ok(secret) } else { Err("what it holds is another key than its name says: somebody else put it there".to_owned()) }
+    if taken == key.fingerprint {
+        Ok(secret)
+    } else {
+        Err("what it holds is another key than its name says: somebody else put it there".to_owned())
+    }
 }
 
 fn written(key: &EntryKey, secret: &Secret, to: Option<&Path>) -> Result<Answer, Failure> {
@@ -166,7 +172,10 @@ fn written(key: &EntryKey, secret: &Secret, to: Option<&Path>) -> Result<Answer,
     match write() {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Failure::refused(format!("write {}: there is such a file, and it is not written over; name another", path.display())));
+            return Err(Failure::refused(format!(
+                "write {}: there is such a file, and it is not written over; name another",
+                path.display()
+            )));
         }
         Err(error) => return Err(Failure::failed(format!("write {}: {error}", path.display()))),
     }

@@ -75,7 +75,10 @@ pub async fn compare(context: &Context, args: &KeyArgs, set: &OpenSet) -> Result
 async fn find(context: &Context, args: &KeyArgs, key: &RequiredKey) -> Result<Found, Refusal> {
     // The name comes out of a manifest, and leads to a file and a variable.
     if !is_key_name(&key.name) {
-        return Ok(Found::Uncertain(format!("its manifest says that it needs the key `{}`, and no key can be called so", printable(&key.name))));
+        return Ok(Found::Uncertain(format!(
+            "its manifest says that it needs the key `{}`, and no key can be called so",
+            printable(&key.name)
+        )));
     }
     let Some(secret) = secret(context, args, &key.name).map_err(|error| Refusal::Setup(error.into()))? else { return Ok(Found::None) };
     let name = printable(&key.name);

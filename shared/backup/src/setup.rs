@@ -4,7 +4,10 @@ use std::path::Path;
 
 use chrono::{TimeDelta, Utc};
 use plana_archive::{Recipients, RecipientsError};
-use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::{Encryption, Escrow}};
+use plana_config::{
+    Config, ConfigError, Environment, Secret, StoreName,
+    schema::{Encryption, Escrow},
+};
 use plana_pg::{
     client::{self, Chosen, ClientError, Program},
     dsn::{self, ConnectionSettings, DsnError},

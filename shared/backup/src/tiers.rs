@@ -129,7 +129,8 @@ fn tell(context: &Context, changes: &Changes) {
     }
     let changed: Vec<String> =
         changes.changed.iter().map(|(name, old, new)| format!("{} {} → {}", printable(name), printable(old), printable(new))).collect();
-    let vanished: Vec<String> = changes.vanished.iter().map(|(name, old)| format!("{} (was {})", printable(name), printable(old))).collect();
+    let vanished: Vec<String> =
+        changes.vanished.iter().map(|(name, old)| format!("{} (was {})", printable(name), printable(old))).collect();
     changed.iter().for_each(|change| tracing::info!("tiers: {change}"));
     vanished.iter().for_each(|one| tracing::info!("tiers: {one} has none any more"));
     if !changed.is_empty() {

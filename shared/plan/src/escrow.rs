@@ -188,9 +188,8 @@ impl FromStr for Sought {
 impl Sought {
     /// Whether an entry is of it.
     pub fn means(&self, entry: &EntryKey) -> bool {
-        let begins = |begins: &str| {
-            hex::encode(entry.fingerprint.digest).starts_with(begins) || entry.fingerprint.to_string().starts_with(begins)
-        };
+        let begins =
+            |begins: &str| hex::encode(entry.fingerprint.digest).starts_with(begins) || entry.fingerprint.to_string().starts_with(begins);
         entry.name == self.name && self.begins.as_deref().is_none_or(begins)
     }
 }
@@ -215,8 +214,7 @@ mod tests {
         let mine = fingerprint(1, 1);
         let at = |entries: &[Entry]| standing(entries, "k", &mine, SetNonce(7), 100);
         assert_eq!(at(&[]), Standing::Missing);
-        let others =
-            [entry("k", fingerprint(2, 1), 1, 7, 200), entry("k", fingerprint(1, 2), 1, 7, 200), entry("l", mine, 1, 7, 200)];
+        let others = [entry("k", fingerprint(2, 1), 1, 7, 200), entry("k", fingerprint(1, 2), 1, 7, 200), entry("l", mine, 1, 7, 200)];
         assert_eq!(at(&others), Standing::Missing);
         assert_eq!(at(&[entry("k", mine, 1, 7, 99)]), Standing::Missing, "what is cut holds nothing");
         let old = entry("k", mine, 2, 8, 200);
@@ -227,7 +225,8 @@ mod tests {
 
     #[test]
     fn all_runs_agree_on_one_salt() {
-        let entries = [entry("k", fingerprint(1, 9), 1, 7, 1), entry("k", fingerprint(3, 4), 2, 7, 1), entry("l", fingerprint(1, 1), 1, 7, 1)];
+        let entries =
+            [entry("k", fingerprint(1, 9), 1, 7, 1), entry("k", fingerprint(3, 4), 2, 7, 1), entry("l", fingerprint(1, 1), 1, 7, 1)];
         assert_eq!(common_salt(&entries, "k"), Some(Salt([4; 16])));
         assert_eq!(common_salt(entries.iter().rev(), "k"), Some(Salt([4; 16])));
         assert_eq!(common_salt(&entries, "m"), None);
@@ -264,9 +263,7 @@ mod tests {
     #[test]
     fn a_key_is_asked_for_by_name_and_the_beginning_of_its_fingerprint() {
         let key = entry("k", fingerprint(0xab, 2), 1, 7, 1).key;
-        for (text, means) in
-            [("k", true), ("k@abab", true), ("k@scrypt1-abab", true), ("k@ba", false), ("l", false), ("l@abab", false)]
-        {
+        for (text, means) in [("k", true), ("k@abab", true), ("k@scrypt1-abab", true), ("k@ba", false), ("l", false), ("l@abab", false)] {
             assert_eq!(text.parse::<Sought>().map(|sought| sought.means(&key)), Ok(means), "{text}");
         }
         for text in ["", "@ab", "k@"] {

@@ -56,14 +56,26 @@ fn the_last_good_answer_stands_in_for_one_that_fails_and_its_age_is_told() {
     assert_eq!((label.as_str(), first.warnings().as_str()), ("pro", ""));
     let faults: [(&str, &str, &str); 5] = [
         ("ALTER TABLE tenants RENAME TO gone", "ALTER TABLE gone RENAME TO tenants", "tenants"),
-        ("CREATE VIEW slow AS SELECT * FROM tenants, pg_sleep(30); ALTER TABLE tenants RENAME TO fast; ALTER VIEW slow RENAME TO tenants",
-         "DROP VIEW tenants; ALTER TABLE fast RENAME TO tenants", "timeout"),
-        ("ALTER TABLE tenants RENAME TO full_one; CREATE TABLE tenants (name text, tier text)",
-         "DROP TABLE tenants; ALTER TABLE full_one RENAME TO tenants", "answers no row"),
-        ("ALTER TABLE tenants RENAME TO full_one; CREATE TABLE tenants AS SELECT name, NULL::text AS tier FROM full_one",
-         "DROP TABLE tenants; ALTER TABLE full_one RENAME TO tenants", "answers no row"),
-        ("ALTER TABLE tenants RENAME TO text_one; CREATE TABLE tenants AS SELECT name, 5 AS tier FROM text_one",
-         "DROP TABLE tenants; ALTER TABLE text_one RENAME TO tenants", "mismatched types"),
+        (
+            "CREATE VIEW slow AS SELECT * FROM tenants WHERE pg_sleep(30)::text <> 'x'; ALTER TABLE tenants RENAME TO fast; ALTER VIEW slow RENAME TO tenants",
+            "DROP VIEW tenants; ALTER TABLE fast RENAME TO tenants",
+            "timeout",
+        ),
+        (
+            "ALTER TABLE tenants RENAME TO full_one; CREATE TABLE tenants (name text, tier text)",
+            "DROP TABLE tenants; ALTER TABLE full_one RENAME TO tenants",
+            "answers no row",
+        ),
+        (
+            "ALTER TABLE tenants RENAME TO full_one; CREATE TABLE tenants AS SELECT name, NULL::text AS tier FROM full_one",
+            "DROP TABLE tenants; ALTER TABLE full_one RENAME TO tenants",
+            "answers no row",
+        ),
+        (
+            "ALTER TABLE tenants RENAME TO text_one; CREATE TABLE tenants AS SELECT name, 5 AS tier FROM text_one",
+            "DROP TABLE tenants; ALTER TABLE text_one RENAME TO tenants",
+            "mismatched types",
+        ),
     ];
     for (breaks, mends, why) in faults {
         platform.sql(breaks);
@@ -98,7 +110,10 @@ fn every_change_is_told_by_the_first_run_that_sees_it() {
     expect_words(&dry.warnings(), &[&told[0], &told[1]]);
     let (label, outcome) = platform.label(&job);
     assert_eq!(label, "enterprise");
-    expect_words(&outcome.warnings(), &["the tier of 1 tenant has changed", &told[0], "1 tenant had a tier and has none", &told[1], "retire"]);
+    expect_words(
+        &outcome.warnings(),
+        &["the tier of 1 tenant has changed", &told[0], "1 tenant had a tier and has none", &told[1], "retire"],
+    );
     expect_words(&outcome.done.stderr, &["new.app is new, with the tier pro"]);
     let listed = redis.cli(&["XRANGE", "PLANA:events", "-", "+"]).unwrap();
     let events: Vec<Value> = listed.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -113,7 +113,9 @@ fn a_tenant_whose_tier_vanished_is_kept_under_the_longest_window() {
     let cluster = PgCluster::shared(PgMajor::V16);
     let account = cluster.fresh_database("account").unwrap();
     let sql = |sql: &str| cluster.psql(&account, sql).unwrap();
-    sql("CREATE TABLE tenants (name text, tier text); INSERT INTO tenants VALUES ('acme.app', 'starter'), ('low.app', 'starter'), ('z.app', 'pro')");
+    sql(
+        "CREATE TABLE tenants (name text, tier text); INSERT INTO tenants VALUES ('acme.app', 'starter'), ('low.app', 'starter'), ('z.app', 'pro')",
+    );
     let config = format!("[tiers.sql]\ndatabase = \"{account}\"\nquery = \"SELECT name, tier FROM tenants\"\n");
     let job = job().on(cluster).config(&config);
     let acme = nights(&job, "acme.app", "starter", [60, 3, 2, 1, 0]);

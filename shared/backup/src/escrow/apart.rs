@@ -75,7 +75,8 @@ mod tests {
             );
             Config::from_toml(&toml).unwrap()
         };
-        for (escrow, good) in [("escrow", true), ("new", true), ("new/er", true), ("link", false), ("link/new", false), ("link/pg", false)] {
+        for (escrow, good) in [("escrow", true), ("new", true), ("new/er", true), ("link", false), ("link/new", false), ("link/pg", false)]
+        {
             assert_eq!(require_apart(&config(escrow)).is_ok(), good, "{escrow}");
         }
         // The other way round: the backups below the escrow.

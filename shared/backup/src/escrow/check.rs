@@ -123,7 +123,8 @@ async fn of_key(context: &Context, name: &str, store: Option<&DynStore>) -> Chec
     let secret = match context.config().escrow_secret(name, context.env()) {
         Err(error) => return problem(&subject, error.into()),
         Ok(None) => {
-            let advice = format!("set the variable {name}, or provide the credential escrow.keys.{name}.secret, or name a file or a variable");
+            let advice =
+                format!("set the variable {name}, or provide the credential escrow.keys.{name}.secret, or name a file or a variable");
             return CheckLine::bad_config(subject, "the key itself was not found", advice);
         }
         Ok(Some(secret)) => secret,

@@ -15,7 +15,12 @@ pub(super) fn escrow(config: &Config, findings: &mut Findings) {
     recipients(&config.escrow.recipients, &["escrow", "recipients"], findings);
     for (name, key) in keys {
         let path = ["escrow", "keys", name];
-        findings.require(is_key_name(name), &path, "is not a key's name", "use letters, digits, `_`, `-` and `.`, such as EXO_ENCRYPTION_KEY");
+        findings.require(
+            is_key_name(name),
+            &path,
+            "is not a key's name",
+            "use letters, digits, `_`, `-` and `.`, such as EXO_ENCRYPTION_KEY",
+        );
         let some = !key.databases.is_empty() || !key.filestores.is_empty();
         findings.require(some, &path, "has neither databases nor filestores: nothing would need it", "name what cannot be read without it");
         if let Some(variable) = &key.secret_env {
