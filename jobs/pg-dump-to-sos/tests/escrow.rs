@@ -107,7 +107,7 @@ fn a_dump_names_its_key_and_the_key_is_kept_for_each_recipient() {
     std::fs::create_dir(&credentials).unwrap();
     std::fs::rename(&file, credentials.join(format!("escrow.keys.{KEY}.secret"))).unwrap();
     case.configured(&case.escrow_url(), "", "").env("CREDENTIALS_DIRECTORY", &credentials).run().expect(0);
-    assert_eq!(case.kept(), [entry.clone()]);
+    assert_eq!(case.kept(), std::slice::from_ref(entry));
     for set in case.job.store().sets(plana_plan::Area::Pg, &case.needs) {
         assert_eq!(required(&set.manifest), [(KEY, entry.fingerprint)]);
     }
