@@ -176,8 +176,8 @@ fn an_exo_dump_is_restored_only_with_the_key_that_it_was_written_with() {
     expect_words(&check(&[]).expect_code(0).stdout, &["not at hand and was not compared"]);
     assert!(!check(&["--key", &key]).expect_code(0).stdout.contains("not compared"));
     expect_words(&error(&check(&["--key", &wrong]).expect_code(1)), &["is not the one"]);
-    let dsn = exo.cluster.keyword_dsn("postgres");
-    exo.restore(&["drill", "--only", "exo", "--as-superuser", "--scratch-dsn", &dsn]).run().unwrap().expect_code(0);
+    let drill = exo.restore(&["drill", "--only", "exo", "--as-superuser"]);
+    drill.env("PLANA_JOBS__RESTORE__SCRATCH_DSN", exo.cluster.keyword_dsn("postgres")).run().unwrap().expect_code(0);
 }
 
 #[test]
