@@ -164,10 +164,45 @@ run restore-from-sos seed check "$template@$sha"
 PGUSER=plana_restore run restore-from-sos seed restore "$template@$sha" --into new_tenant
 psql -XAt -d new_tenant -c "SELECT 'new_tenant has ' || count(*) || ' messages'  FROM mail_message"
 dropdb new_tenant
-say "Partitions: tables like Exo's, by month; this month's is missing, one has expired, and a deployment keeps its rows for 40 days only"
+say "Exo: a dump and recordings that are unreadable without a key, which is put away in a store of its own, for two offline identities"
 createdb exo
 psql -Xq -d exo -f tests/platform/exo.sql
-roller() { partition-roller --store "$store" "$@"; }
+mkdir "$work/casts" "$work/offline"
+echo "a sealed recording" >"$work/casts/session-1.cast"
+age-keygen -o "$work/offline/one.key" 2>/dev/null && age-keygen -o "$work/offline/two.key" 2>/dev/null
+public() { sed -n 's/^# public key: //p' "$work/offline/$1.key"; }
+# As on Exo's own host: its variables, and config/exo.toml with these stores, these identities, and nothing to wait for between
+# detaching and dropping.
+sed '/^grace/d' config/exo.toml >"$work/exo.toml"
+export EXO_DATABASE_DSN="host=$work dbname=exo user=postgres" EXO_CAST_STORAGE_DIR=$work/casts
+EXO_ENCRYPTION_KEY=$(head -c 32 /dev/urandom | base64)
+exo() { # job, arguments
+  local job=$1
+  shift
+  env PLANA_JOBS__STORE__BACKUPS__URL="$store" PLANA_JOBS__STORE__ESCROW__URL="file://$work/escrow" \
+    PLANA_JOBS__ESCROW__RECIPIENTS="[\"$(public one)\", \"$(public two)\"]" "$job" --config "$work/exo.toml" "$@"
+}
+with_key() { EXO_ENCRYPTION_KEY=$EXO_ENCRYPTION_KEY exo "$@"; }
+run with_key pg-dump-to-sos --only exo --no-globals
+# The variable takes the place of a connection string in keywords; here it is a URL.
+EXO_DATABASE_DSN="postgres://postgres@/exo?host=$work" run with_key filestore-tarball
+exo_set=$(cd "$work/store" && find pg/exo -mindepth 1 -maxdepth 1)
+exo restore-from-sos show "$exo_set" | grep 'requires key'
+run exo restore-from-sos escrow list
+
+say "Restored only with the key that it was written with"
+EXO_ENCRYPTION_KEY=another PGUSER=plana_restore exo restore-from-sos restore exo --into exo_copy --dsn "host=$work dbname=postgres user=plana_restore" &&
+  exit 1 || [ $? = 20 ]
+run exo restore-from-sos escrow recover EXO_ENCRYPTION_KEY --identity "$work/offline/two.key" --to "$work/exo.key"
+[ "$(cat "$work/exo.key")" = "$EXO_ENCRYPTION_KEY" ] && echo "the recovered key is the one that was put away"
+run exo restore-from-sos restore exo --into exo_copy --key "EXO_ENCRYPTION_KEY=$work/exo.key" --no-owner \
+  --dsn "host=$work dbname=postgres user=plana_restore"
+run exo restore-from-sos restore-filestore exo-casts --to "$work/casts_back" --key "EXO_ENCRYPTION_KEY=$work/exo.key"
+diff -r "$work/casts" "$work/casts_back" && echo "the recordings are back"
+dropdb exo_copy
+
+say "Partitions: tables like Exo's, by month; this month's is missing, one has expired, and a deployment keeps its rows for 40 days only"
+roller() { with_key partition-roller "$@"; }
 audit() { psql -XAt -d exo -c "SELECT count(*) || ' rows since ' || min(at)::date FROM audit_log"; }
 before=$(audit)
 counts="SELECT deployment_id AS deployment, count(*) AS rows, date_trunc('day', now() - min(at)) AS oldest FROM session_events GROUP BY 1 ORDER BY 1"
@@ -184,7 +219,7 @@ run restore-from-sos list --area partition --long
 say "And what was dropped comes back from its archive, to its place"
 echo "the audit log has $(audit)"
 (cd "$work/store" && find partition/exo/public -name manifest.json -path '*audit_log*' -printf '%h\n') | while read -r archive; do
-  restore-from-sos restore-partition "$archive" --as-superuser
+  with_key restore-from-sos restore-partition "$archive" --as-superuser
 done
 echo "the audit log has $(audit)"
 [ "$(audit)" = "$before" ]

@@ -15,8 +15,8 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 profile=${1:-test}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-demo_packages=(ca-certificates zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
-test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl age python3 libarchive-tools busybox)
+demo_packages=(ca-certificates age zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox)
 bench_packages=(pigz restic postgresql-15-partman)
 
 case $profile in

@@ -1,6 +1,7 @@
 //! The preflight: a line per check, with what to do. Changes nothing that matters.
 
 use plana_backup::{
+    escrow::check_escrow,
     preflight::{check_encryption, check_failure, check_source, check_store, check_tiers, problem},
     sources::Source,
 };
@@ -37,5 +38,6 @@ pub async fn check(context: Context, args: Args) -> Result<Vec<CheckLine>, Failu
         Err(error) => lines.push(problem("server", error)),
     }
     lines.extend(check_store(&context).await);
+    lines.extend(check_escrow(&context).await);
     Ok(lines)
 }

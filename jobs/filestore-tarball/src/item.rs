@@ -41,6 +41,7 @@ async fn taken(run: &Run<'_>, planned: &PlannedStore, found: &Found) -> Result<I
     };
     let config = run.items.context.config();
     let database = found.naming_database(config, run.server.as_ref());
+    let keys = run.escrow.of_filestore(run.items.context, name);
     let dump = FileStoreDump {
         place: &found.place,
         name,
@@ -55,6 +56,7 @@ async fn taken(run: &Run<'_>, planned: &PlannedStore, found: &Found) -> Result<I
         classified: &planned.classified,
         label: SetLabel::from(planned.classified.label.clone()),
         stamp: Stamp::new(run.items.context.now()),
+        keys: &keys,
     };
     let dumping = dump_file_store(&run.items.target, &run.items.origin, &dump, &work.meter, &work.cancel);
     Ok(done(work.watch(dumping).await?))

@@ -10,7 +10,7 @@ pub use check::check;
 
 use futures::{StreamExt, stream};
 use plana_backup::{
-    preflight,
+    Escrow, preflight,
     sources::{self, Discovered, Source},
     tiers,
 };
@@ -42,9 +42,11 @@ pub async fn execute(context: Context, args: Args) -> Result<(), Failure> {
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Discovered, StorePlan), Failure> {
     let sources = Source::all(context, &args.root, &args.directory)?;
-    let run = Run::open(context, args).await.map_err(preflight::failure)?;
+    let mut run = Run::open(context, args).await.map_err(preflight::failure)?;
     let discovered = sources::discover(context, sources, &run.memory, args.accept_empty).await;
     let plan = plan(context, args, &run, &discovered).await;
+    let names: Vec<&str> = plan.stores.iter().map(|planned| planned.store.name.as_str()).collect();
+    run.escrow = Escrow::prepare(context, &[], &names).await.map_err(preflight::failure)?;
     Ok((run, discovered, plan))
 }
 

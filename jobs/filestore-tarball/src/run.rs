@@ -2,7 +2,7 @@
 
 use plana_archive::Compression;
 use plana_backup::{
-    ItemLocks, Items, SetupError, Target,
+    Escrow, ItemLocks, Items, SetupError, Target,
     filestore::{self, tarball_compression},
     lock::ServerLocks,
     preflight::try_store,
@@ -21,6 +21,8 @@ pub struct Run<'a> {
     pub server: Option<Server>,
     pub compression: Compression,
     pub memory: Memory,
+    /// The keys that file stores need besides themselves.
+    pub escrow: Escrow,
 }
 
 impl<'a> Run<'a> {
@@ -49,7 +51,7 @@ impl<'a> Run<'a> {
         target.patience = filestore::patience(config);
         let items = Items::new(context, &args.backup, target, locks);
         let compression = tarball_compression(config, config.filestore.jobs);
-        Ok(Run { items, server, compression, memory: Memory::read(context.state()) })
+        Ok(Run { items, server, compression, memory: Memory::read(context.state()), escrow: Escrow::default() })
     }
 
     /// The same run, its threads shared out for the number of items that there really are.

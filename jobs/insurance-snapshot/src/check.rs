@@ -2,6 +2,7 @@
 
 use plana_backup::{
     SetupError,
+    escrow::check_escrow,
     preflight::{check_clients, check_encryption, check_failure, check_role, check_source, check_store, check_tiers, problem},
     setup,
     sources::Source,
@@ -35,6 +36,7 @@ pub async fn check(context: Context, args: Args) -> Result<Vec<CheckLine>, Failu
         Err(failure) => lines.push(check_failure("file stores", &failure)),
     }
     lines.extend(check_store(&context).await);
+    lines.extend(check_escrow(&context).await);
     Ok(lines)
 }
 

@@ -44,9 +44,10 @@ pub async fn execute(context: Context, args: Args, journal: Journal) -> Result<(
     receipt::try_place(&args)?;
     // Until something is begun there is nothing to clean up: a signal need not wait for a server, a store or a mount.
     let prepared = async {
-        let run = Run::open(&context, &args, stamp, label).await?;
+        let mut run = Run::open(&context, &args, stamp, label).await?;
         let wanted = Wanted::find(&run, &args).await?;
         require_order(&run, &args, &wanted).await?;
+        run.escrow = Wanted::keys(&context, &wanted).await?;
         let prover = if args.prove && !context.dry_run() { Some(Prover::find(&context, &args).await?) } else { None };
         Ok::<_, Failure>((run, wanted, prover))
     };

@@ -2,7 +2,7 @@
 
 use plana_archive::Compression;
 use plana_backup::{
-    Dumper, ItemLocks, Items, Target,
+    Dumper, Escrow, ItemLocks, Items, Target,
     filestore::{self, tarball_compression},
     lock::ServerLocks,
     preflight::{self, try_store},
@@ -25,6 +25,8 @@ pub struct Run<'a> {
     other_server: Option<Server>,
     pub stamp: Stamp,
     pub label: SetLabel,
+    /// The keys that what is insured needs besides itself.
+    pub escrow: Escrow,
 }
 
 impl<'a> Run<'a> {
@@ -45,7 +47,7 @@ impl<'a> Run<'a> {
         let target = Target::new(store, recipients, &config.upload, &config.dump, 1);
         let files = Target { patience: filestore::patience(config), ..target.clone() };
         let items = Items::new(context, &BackupArgs::default(), target, locks);
-        Ok(Run { items, files, compression: tarball_compression(config, 1), dumper, other_server, stamp, label })
+        Ok(Run { items, files, compression: tarball_compression(config, 1), dumper, other_server, stamp, label, escrow: Escrow::default() })
     }
 
     /// The server, where there is one.

@@ -148,6 +148,7 @@ async fn dumped(
     dumper: &Dumper,
     work: &Work,
 ) -> Result<(Committed, Option<NamedFiles>), BackupError> {
+    let keys = run.escrow.of_database(run.items.context, &database.name);
     let dump = DatabaseDump {
         dumper,
         database,
@@ -155,6 +156,7 @@ async fn dumped(
         classified: &wanted.classified,
         label: run.label.clone(),
         stamp: run.stamp,
+        keys: &keys,
     };
     let visitor = DumpedAttachments::default();
     let dumping = dump_database(&run.items.target, &run.items.origin, &dump, visitor, &work.meter, &work.cancel);
@@ -184,6 +186,7 @@ async fn taken(run: &Run<'_>, args: &Args, wanted: &Wanted, named: Option<&Named
         (Some(_), None) if wanted.database.is_some() => Naming::Unknown,
         (Some(database), None) => Naming::Database(database),
     };
+    let keys = run.escrow.of_filestore(run.items.context, &wanted.name);
     let dump = FileStoreDump {
         place: &found.place,
         name: &wanted.name,
@@ -199,6 +202,7 @@ async fn taken(run: &Run<'_>, args: &Args, wanted: &Wanted, named: Option<&Named
         classified: &wanted.classified,
         label: run.label.clone(),
         stamp: run.stamp,
+        keys: &keys,
     };
     work.watch(dump_file_store(&run.files, &run.items.origin, &dump, &work.meter, &work.cancel)).await
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use plana_backup::{
-    preflight,
+    Escrow, preflight,
     sources::{self, Found, Memory, Source},
     tiers,
 };
-use plana_harness::Failure;
+use plana_harness::{Context, Failure};
 use plana_pg::server::DatabaseInfo;
 use plana_plan::{
     Area,
@@ -26,6 +26,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The keys that any of it needs, which are in escrow then as far as they can be.
+    pub async fn keys(context: &Context, all: &[Self]) -> Result<Escrow, Failure> {
+        let databases: Vec<&str> =
+            all.iter().filter_map(|wanted| wanted.database.as_ref().map(|database| database.name.as_str())).collect();
+        let stores: Vec<&str> = all.iter().filter(|wanted| wanted.files.is_some()).map(|wanted| wanted.name.as_str()).collect();
+        Escrow::prepare(context, &databases, &stores).await.map_err(preflight::failure)
+    }
+
     /// Finds everything that was asked for, tenants first. What cannot be found is no insurance: nothing begins then.
     pub async fn find(run: &Run<'_>, args: &Args) -> Result<Vec<Self>, Failure> {
         let databases = match &run.dumper {

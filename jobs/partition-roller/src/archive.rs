@@ -1,6 +1,6 @@
 //! Dropping a retired partition; where archives are wanted, only what has one.
 
-use plana_backup::{BackupError, DatabaseDump, Dumper, Meter, SetupError, Target, dump_partition, setup, target::Origin};
+use plana_backup::{BackupError, DatabaseDump, Dumper, Escrow, Meter, SetupError, Target, dump_partition, setup, target::Origin};
 use plana_harness::{Context, VERSION};
 use plana_pg::{
     partitions::{Detached, Held, PartitionError},
@@ -12,6 +12,7 @@ use plana_plan::{
     manifest::PartitionFacts,
     name::printable,
 };
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::{managed::Managed, run::Run};
@@ -62,7 +63,7 @@ pub async fn drop_archived(
         held.drop_table(None).await?;
         return Ok(None);
     }
-    match archived(context, &run.server, detached, stop).await {
+    match archived(context, &run.server, &run.escrow, detached, stop).await {
         Ok((set, rows)) => {
             held.drop_table(Some(rows)).await?;
             Ok(Some(set))
@@ -75,7 +76,13 @@ pub async fn drop_archived(
 }
 
 /// A committed archive: its set, and its rows.
-async fn archived(context: &Context, server: &Server, detached: &Detached, stop: &CancellationToken) -> Result<(String, u64), String> {
+async fn archived(
+    context: &Context,
+    server: &Server,
+    escrow: &OnceCell<Escrow>,
+    detached: &Detached,
+    stop: &CancellationToken,
+) -> Result<(String, u64), String> {
     let name = server.settings().database().to_owned();
     let database = server.databases().await.map_err(|error| error.to_string())?.into_iter().find(|database| database.name == name);
     let database = database.ok_or_else(|| format!("its database {} is not listed", printable(&name)))?;
@@ -90,6 +97,9 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
         host: context.host().to_owned(),
         run_id: context.run_id().to_owned(),
     };
+    let prepare = || async { Escrow::prepare(context, &[name.as_str()], &[]).await };
+    let escrow = escrow.get_or_try_init(prepare).await.map_err(|error| error.to_string())?;
+    let keys = escrow.of_database(context, &name);
     let dump = DatabaseDump {
         dumper: &dumper,
         database: &database,
@@ -97,6 +107,7 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
         classified: &classified,
         label: SetLabel::from(classified.label.clone()),
         stamp: Stamp::new(context.now()),
+        keys: &keys,
     };
     let facts = PartitionFacts {
         database: name,
@@ -108,6 +119,7 @@ async fn archived(context: &Context, server: &Server, detached: &Detached, stop:
     };
     let committed = dump_partition(&target, &origin, &dump, facts, &Meter::default(), &stop.child_token()).await;
     let committed = committed.map_err(|error: BackupError| error.to_string())?;
+    committed.warnings.iter().for_each(|warning| context.report().warn(format!("{}: {warning}", printable(&detached.full_name()))));
     let rows = committed.manifest.database.as_ref().map(|facts| facts.rows);
     rows.map(|rows| (committed.set.to_string(), rows)).ok_or_else(|| "its manifest does not say how many rows it has".to_owned())
 }

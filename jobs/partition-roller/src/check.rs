@@ -1,7 +1,10 @@
 //! The preflight: what there is, what is missing, and who would be in the way. Changes nothing.
 
 use chrono::TimeDelta;
-use plana_backup::preflight::{check_store, problem};
+use plana_backup::{
+    escrow::check_escrow,
+    preflight::{check_store, problem},
+};
 use plana_harness::{CheckLine, Context, Failure};
 use plana_pg::partitions::Tables;
 use plana_plan::partition::{Drift, Edge, Kept, Period, Table, drift, gaps, plan_retirement, runway};
@@ -33,6 +36,7 @@ pub async fn check(context: Context, args: Args) -> Result<Vec<CheckLine>, Failu
     }
     if run.selected.tables.iter().any(|managed| managed.config.archive) {
         lines.extend(check_store(&context).await);
+        lines.extend(check_escrow(&context).await);
     }
     Ok(lines)
 }

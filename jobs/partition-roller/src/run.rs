@@ -1,6 +1,6 @@
 //! What all tables of a run share: the server, a session, the run's lock.
 
-use plana_backup::{SetupError, preflight, setup};
+use plana_backup::{Escrow, SetupError, preflight, setup};
 use plana_harness::{Context, Failure};
 use plana_pg::{
     dsn::ConnectionSettings,
@@ -9,6 +9,7 @@ use plana_pg::{
     server::Server,
 };
 use plana_plan::Area;
+use tokio::sync::OnceCell;
 
 use crate::{
     Args, JOB,
@@ -27,6 +28,8 @@ pub struct Run {
     pub catalog: Catalog,
     /// What the configuration means.
     pub selected: Selected,
+    /// The keys that archives need besides themselves, once the first is made.
+    pub escrow: OnceCell<Escrow>,
 }
 
 impl Run {
@@ -46,7 +49,7 @@ impl Run {
         let mut tables = Tables::open(&server, &settings, patience).await.map_err(of_server)?;
         let catalog = tables.catalog().await.map_err(of_server)?;
         let selected = select(&catalog, &config.partitions, &args.selection());
-        Ok(Run { server, settings, tables, catalog, selected })
+        Ok(Run { server, settings, tables, catalog, selected, escrow: OnceCell::new() })
     }
 
     /// Takes the lock that lets one run at a time work on this database; held for as long as both parts live.

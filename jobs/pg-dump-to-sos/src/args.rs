@@ -16,6 +16,7 @@ const EXAMPLES: &str = "
   pg-dump-to-sos --only 'acme.*'              one tenant, now
   pg-dump-to-sos --missing-within 12h         only what has no backup of the last 12 hours
   pg-dump-to-sos --templates                  templates' contents that the templates' store lacks
+  pg-dump-to-sos escrow                       keys that backups need, encrypted and put away
   PGHOST=/run/postgresql pg-dump-to-sos --store file:///srv/backups
                                               without any configuration";
 
@@ -57,6 +58,8 @@ pub struct Args {
 pub enum Command {
     /// Test configuration, server, versions, rights, store and clock; changes nothing that matters
     Check,
+    /// Put every configured key into escrow that is not there, as each run does for the keys that it needs
+    Escrow,
 }
 
 impl Args {

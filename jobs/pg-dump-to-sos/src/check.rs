@@ -2,6 +2,7 @@
 
 use plana_backup::{
     SetupError,
+    escrow::check_escrow,
     preflight::{check_clients, check_encryption, check_role, check_store, check_store_named, check_tiers, problem},
     setup,
 };
@@ -28,6 +29,7 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
         Err(error) => lines.push(problem("server", error)),
     }
     lines.extend(check_store(&context).await);
+    lines.extend(check_escrow(&context).await);
     Ok(lines)
 }
 

@@ -47,6 +47,7 @@ async fn backed_up(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo
         Begun::Settled(report) => return Ok(report),
         Begun::Work(work) => work,
     };
+    let keys = run.escrow.of_database(run.items.context, &database.name);
     let dump = DatabaseDump {
         dumper: &run.dumper,
         database,
@@ -54,6 +55,7 @@ async fn backed_up(run: &Run<'_>, planned: &PlannedDump, database: &DatabaseInfo
         classified: &planned.classified,
         label: SetLabel::from(planned.classified.label.clone()),
         stamp: Stamp::new(run.items.context.now()),
+        keys: &keys,
     };
     let dumping = dump_database(&run.items.target, &run.items.origin, &dump, (), &work.meter, &work.cancel);
     let (committed, ()) = work.watch(dumping).await?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod escrow;
 mod globals;
 mod item;
 mod run;
@@ -9,10 +10,11 @@ mod template;
 
 pub use args::{Args, Command, JOB, TEMPLATES_JOB};
 pub use check::{check, check_templates};
+pub use escrow::escrow;
 pub use template::execute_templates;
 
 use futures::{StreamExt, stream};
-use plana_backup::{SetupError, preflight, tiers};
+use plana_backup::{Escrow, SetupError, preflight, tiers};
 use plana_config::StoreName;
 use plana_harness::{Context, Failure};
 use plana_pg::server::DatabaseInfo;
@@ -48,9 +50,11 @@ async fn dump_all(context: &Context, args: &Args) -> Result<(), SetupError> {
 }
 
 async fn prepare<'a>(context: &'a Context, args: &Args) -> Result<(Run<'a>, Vec<DatabaseInfo>, DumpPlan), SetupError> {
-    let run = Run::open(context, args, StoreName::Backups).await?;
+    let mut run = Run::open(context, args, StoreName::Backups).await?;
     let databases = run.dumper.server.databases().await?;
     let plan = plan(context, args, &run, &databases).await;
+    let names: Vec<&str> = plan.dumps.iter().map(|planned| planned.database.name.as_str()).collect();
+    run.escrow = Escrow::prepare(context, &names, &[]).await?;
     Ok((run, databases, plan))
 }
 

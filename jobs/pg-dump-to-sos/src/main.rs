@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pg_dump_to_sos::{Args, Command, JOB, TEMPLATES_JOB, check, check_templates, execute, execute_templates};
+use pg_dump_to_sos::{Args, Command, JOB, TEMPLATES_JOB, check, check_templates, escrow, execute, execute_templates};
 use plana_harness::Harness;
 
 fn main() -> ExitCode {
@@ -13,11 +13,13 @@ fn main() -> ExitCode {
         return match args.command {
             None => harness.run(move |context| execute_templates(context, args.clone())),
             Some(Command::Check) => harness.check(check_templates),
+            Some(Command::Escrow) => harness.by_hand().run(escrow),
         };
     }
     let harness = Harness::new(JOB, &args.common).backup(&args.backup, "dump.jobs").overrides(args.overrides());
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
         Some(Command::Check) => harness.check(check),
+        Some(Command::Escrow) => harness.by_hand().run(escrow),
     }
 }

@@ -1,6 +1,6 @@
 //! What all items of a run share: the server, the programs, the store, the locks.
 
-use plana_backup::{Dumper, Items, SetupError, Target, lock::ServerLocks, preflight::try_store, setup};
+use plana_backup::{Dumper, Escrow, Items, SetupError, Target, lock::ServerLocks, preflight::try_store, setup};
 use plana_config::StoreName;
 use plana_harness::Context;
 use plana_pg::{
@@ -16,6 +16,8 @@ pub struct Run<'a> {
     pub items: Items<'a>,
     pub dumper: Dumper,
     pub pg_dumpall: Installed,
+    /// The keys that databases need besides themselves.
+    pub escrow: Escrow,
 }
 
 impl<'a> Run<'a> {
@@ -26,12 +28,12 @@ impl<'a> Run<'a> {
         let recipients = setup::recipients(&config.encryption)?;
         let dumper = Dumper::open(context).await?;
         let pg_dumpall = setup::find_client(config, context.env(), Program::PgDumpAll, &dumper.server).await?.client;
-        let store = setup::open_store_named(store, config, context.env(), !context.dry_run()).await?;
+        let store = setup::open_named_store(config, context.env(), store, !context.dry_run()).await?;
         try_store(context, &store).await?;
         let locks = setup::locks(config, &dumper.server).await?;
         let target = Target::new(store, recipients, &config.upload, &config.dump, config.dump.jobs);
         let items = Items::new(context, &args.backup, target, Box::new(ServerLocks(locks)));
-        Ok(Run { items, dumper, pg_dumpall })
+        Ok(Run { items, dumper, pg_dumpall, escrow: Escrow::default() })
     }
 
     /// The same run, its threads shared out for the number of items that there really are.

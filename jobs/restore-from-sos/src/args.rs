@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use plana_config::Override;
 use plana_harness::{CommonArgs, VERSION, help_footer};
-use plana_plan::{Area, SetKey, moment::Moment, seed::SeedName, select::NamePattern};
+use plana_plan::{Area, SetKey, escrow::Sought, moment::Moment, seed::SeedName, select::NamePattern};
 
 /// The job's name.
 pub const JOB: &str = "restore-from-sos";
@@ -27,6 +27,8 @@ const EXAMPLES: &str = "
                                                       a template's content, by the beginning of its SHA
   restore-from-sos drill --area filestore             every newest file store, file by file
   restore-from-sos drill --sample 5                   prove five more, those whose proof is the oldest
+  restore-from-sos escrow recover EXO_ENCRYPTION_KEY --identity offline.key --to exo.key
+                                                      a key that backups need, out of escrow
   restore-from-sos fetch pg/acme.planapulse.app/20261123T031500Z.pro.1a2b3c4d --to /srv/rescue
                                                       the files, for pg_restore by hand";
 
@@ -94,6 +96,42 @@ pub enum Command {
     /// Prove that backups restore: into scratch databases that are compared and dropped, or file stores read to their ends; the
     /// least recently proven first
     Drill(DrillArgs),
+    /// Keys in escrow: without them what some backups hold is unreadable
+    Escrow(EscrowArgs),
+}
+
+/// Where keys are, and what is done with them.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct EscrowArgs {
+    /// Where keys are: s3://bucket/prefix or file:///directory [default: store.escrow.url]
+    #[arg(long, value_name = "URL", global = true)]
+    pub escrow_store: Option<String>,
+    /// What is done.
+    #[command(subcommand)]
+    pub command: EscrowCommand,
+}
+
+/// What is done with keys in escrow.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EscrowCommand {
+    /// List the keys that are there, by name and fingerprint; reads none
+    List {
+        /// Only this name, or what this glob means
+        #[arg(value_name = "NAME-OR-GLOB")]
+        name: Option<NamePattern>,
+    },
+    /// Write a key out again, opened by --identity and compared with its fingerprint
+    Recover {
+        /// The key's name; where there are several, with @ and the beginning of the fingerprint that a manifest names
+        #[arg(value_name = "NAME[@FINGERPRINT]")]
+        what: Sought,
+        /// The file, which must not be there yet, and which only you will be able to read
+        #[arg(long, value_name = "FILE", required_unless_present = "stdout")]
+        to: Option<PathBuf>,
+        /// Write it to stdout, where a terminal or a log may keep it
+        #[arg(long, conflicts_with = "to")]
+        stdout: bool,
+    },
 }
 
 /// What to do with template seeds. `--store` means their store.
@@ -198,6 +236,9 @@ pub struct CheckArgs {
     /// How many at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub jobs: u32,
+    /// The keys that they need.
+    #[command(flatten)]
+    pub keys: KeyArgs,
 }
 
 /// Which globals are restored, and where.
@@ -260,12 +301,29 @@ pub struct RestoreArgs {
     /// Restore as a superuser all the same: the dump's own functions then run as one
     #[arg(long)]
     pub as_superuser: bool,
-    /// You have this key, without which parts of the database are unreadable (repeatable)
-    #[arg(long, value_name = "NAME")]
-    pub key_at_hand: Vec<String>,
+    /// The keys that it needs.
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Leave the unfinished database when the restore fails, for a look
     #[arg(long)]
     pub keep_failed: bool,
+}
+
+/// The keys without which what is restored could not be read.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct KeyArgs {
+    /// A file that holds this key, without which what the set holds is unreadable (repeatable) [default: the credential
+    /// escrow.keys.NAME.secret, else the variable NAME]
+    #[arg(long = "key", value_name = "NAME=FILE", value_parser = key_file)]
+    pub key: Vec<(String, PathBuf)>,
+    /// Go on without the keys that it needs, or with others
+    #[arg(long, conflicts_with = "key")]
+    pub without_key: bool,
+}
+
+fn key_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty()).ok_or("write NAME=FILE")?;
+    Ok((name.to_owned(), file.into()))
 }
 
 /// Which partition comes back, and whereto.
@@ -280,6 +338,9 @@ pub struct PartitionArgs {
     /// Leave it a table of its own
     #[arg(long)]
     pub no_attach: bool,
+    /// The keys that it needs.
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// How the server is reached, without a password [default: postgres.dsn, or libpq's environment]
     #[arg(long, value_name = "DSN")]
     pub dsn: Option<String>,
@@ -317,6 +378,9 @@ pub struct FilestoreArgs {
     /// Where the files go.
     #[command(flatten)]
     pub files: FilesArgs,
+    /// The keys that they need.
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Take the place of the directory of that name, which is kept beside it under another name
     #[arg(long)]
     pub replace: bool,
@@ -344,6 +408,11 @@ impl Args {
     /// What the flags say over the configuration.
     pub fn overrides(&self) -> Vec<Override> {
         let key = if matches!(self.command, Command::Seed(_)) { "store.templates.url" } else { "store.backups.url" };
-        self.store.iter().map(|url| Override::new("--store", key, url.clone())).collect()
+        let store = self.store.iter().map(|url| Override::new("--store", key, url.clone()));
+        let escrow = match &self.command {
+            Command::Escrow(escrow) => escrow.escrow_store.as_ref(),
+            _ => None,
+        };
+        store.chain(escrow.map(|url| Override::new("--escrow-store", "store.escrow.url", url.clone()))).collect()
     }
 }

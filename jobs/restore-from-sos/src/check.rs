@@ -6,9 +6,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plana_drill::{Refusal, Source, failure};
 use plana_harness::{Context, Failure, ItemReport, Outcome};
 use plana_plan::{Area, SetKey, name::printable};
-use plana_restore::{ReadMeter, RestoreError, Wanted, check_set, groups, open_set};
+use plana_restore::{OpenSet, ReadMeter, RestoreError, Wanted, check_set, groups, open_set};
 
-use crate::args::CheckArgs;
+use crate::{
+    args::{CheckArgs, KeyArgs},
+    keys,
+};
 
 /// Reads each set back and compares everything with its manifest.
 ///
@@ -19,7 +22,7 @@ pub async fn check(context: Context, args: CheckArgs, identity: Option<PathBuf>)
     let mut sets = args.sets.clone();
     sets.extend(latest(&context, &source, &args).await?);
     context.progress().expect("sets", sets.len() as u64);
-    stream::iter(&sets).for_each_concurrent(args.jobs as usize, |set| item(&context, &source, set)).await;
+    stream::iter(&sets).for_each_concurrent(args.jobs as usize, |set| item(&context, &source, &args.keys, set)).await;
     Ok(())
 }
 
@@ -42,10 +45,10 @@ async fn latest(context: &Context, source: &Source, args: &CheckArgs) -> Result<
     Ok(sets)
 }
 
-async fn item(context: &Context, source: &Source, key: &SetKey) {
+async fn item(context: &Context, source: &Source, keys: &KeyArgs, key: &SetKey) {
     let name = key.plain_name().unwrap_or_else(|_| key.encoded_name.clone());
     let began = Instant::now();
-    let report = match checked(context, source, key, &name).await {
+    let report = match with_keys(context, source, keys, key, &name).await {
         Ok(report) => report,
         Err(RestoreError::Cancelled) => ItemReport::new(key.area, &name, Outcome::Cancelled),
         Err(error) => ItemReport::failed(key.area, &name, error),
@@ -53,13 +56,23 @@ async fn item(context: &Context, source: &Source, key: &SetKey) {
     context.report().item(report.key(key.to_string()).took(began.elapsed()));
 }
 
+/// The same with the keys that it needs, as far as they are at hand.
+async fn with_keys(context: &Context, source: &Source, keys: &KeyArgs, key: &SetKey, name: &str) -> Result<ItemReport, RestoreError> {
+    let set = open_set(&source.store, key).await?;
+    let warnings = keys::compare(context, keys, &set).await?;
+    Ok(warnings.into_iter().fold(read_back(context, source, set, name).await?, ItemReport::warning))
+}
+
 /// Reads a set back and compares everything with its manifest; on a dry run it says what would be read.
 pub async fn checked(context: &Context, source: &Source, key: &SetKey, name: &str) -> Result<ItemReport, RestoreError> {
     if context.cancel().is_cancelled() {
         return Err(RestoreError::Cancelled);
     }
-    let set = open_set(&source.store, key).await?;
-    let payload = &set.manifest.payload;
+    read_back(context, source, open_set(&source.store, key).await?, name).await
+}
+
+async fn read_back(context: &Context, source: &Source, set: OpenSet, name: &str) -> Result<ItemReport, RestoreError> {
+    let (key, payload) = (&set.key, &set.manifest.payload);
     if context.dry_run() {
         return Ok(ItemReport::new(key.area, name, Outcome::Planned).sizes(payload.stored_bytes, payload.content_bytes));
     }

@@ -10,6 +10,7 @@ use plana_tree::extract::Owner;
 
 use crate::{
     args::{FilesArgs, FilestoreArgs},
+    keys,
     restore::{found, settle},
 };
 
@@ -22,12 +23,13 @@ pub async fn restore_filestore(context: Context, args: FilestoreArgs, identity: 
     let set = found(&context, &source, args.area, &args.what, args.at).await.map_err(failure)?;
     let began = Instant::now();
     let attempted = attempt(&context, &source, &args, &set).await;
-    settle(&context, &set, began, attempted.map_err(Refusal::from))
+    settle(&context, &set, began, attempted)
 }
 
-async fn attempt(context: &Context, source: &Source, args: &FilestoreArgs, set: &OpenSet) -> Result<ItemReport, RestoreError> {
+async fn attempt(context: &Context, source: &Source, args: &FilestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
+    let of_keys = keys::require(context, &args.keys, set).await?;
     if context.dry_run() {
-        return planned(set, &args.files);
+        return Ok(of_keys.into_iter().fold(planned(set, &args.files)?, ItemReport::warning));
     }
     let meter = ReadMeter::default();
     let _bar = context.progress().watch(&set.manifest.name, Some(set.manifest.payload.stored_bytes), meter.stored_bytes.clone());
@@ -40,7 +42,7 @@ async fn attempt(context: &Context, source: &Source, args: &FilestoreArgs, set: 
         .field("files", proof.files)
         .field("proven", proof.proven)
         .field("old one kept as", placed.kept_as.map(|kept| kept.display().to_string()));
-    Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
+    Ok(set.warnings.iter().cloned().chain(of_keys).chain(warnings).fold(report, ItemReport::warning))
 }
 
 /// What would be restored.

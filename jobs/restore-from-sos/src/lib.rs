@@ -3,9 +3,11 @@
 mod args;
 mod check;
 mod drill;
+mod escrow;
 mod fetch;
 mod filestore;
 mod globals;
+mod keys;
 mod list;
 mod partition;
 mod preflight;
@@ -37,6 +39,7 @@ pub fn run(args: Args) -> ExitCode {
         }
         Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
         Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),
+        Command::Escrow(escrow) => harness.answer(move |context| escrow::escrow(context, escrow.clone().command, identity.clone())),
         Command::Drill(drill) if drill.area != Area::Pg => {
             harness.run(move |context| drill::drill_files(context, drill.clone(), identity.clone()))
         }

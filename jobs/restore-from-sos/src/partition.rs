@@ -11,7 +11,7 @@ use plana_pg::{
 };
 use plana_restore::{OpenSet, PartitionRestore, ReadMeter, RestoreError, open_set};
 
-use crate::{JOB, args::PartitionArgs, restore::settle};
+use crate::{JOB, args::PartitionArgs, keys, restore::settle};
 
 /// Brings one partition back.
 ///
@@ -30,6 +30,7 @@ async fn attempt(context: &Context, source: &Source, args: &PartitionArgs, set: 
     let Some(facts) = &set.manifest.partition else {
         return Err(RestoreError::Refused(format!("restore {}: it is no archive of a partition", set.key)).into());
     };
+    let of_keys = keys::require(context, &args.keys, set).await?;
     let database = args.into.as_ref().unwrap_or(&facts.database);
     let dsn = args.dsn.as_deref().map(setup::shown_dsn).transpose()?;
     let settings = setup::connection(config, context.env(), JOB, dsn.as_ref())?.with_database(database);
@@ -44,7 +45,7 @@ async fn attempt(context: &Context, source: &Source, args: &PartitionArgs, set: 
             .sizes(payload.stored_bytes, payload.content_bytes)
     };
     if context.dry_run() {
-        return Ok(report(Outcome::Planned));
+        return Ok(of_keys.into_iter().fold(report(Outcome::Planned), ItemReport::warning));
     }
     let patience = Patience { lock_timeout: config.partitions.lock_timeout.0, attempts: config.partitions.lock_attempts };
     let mut tables = Tables::open(&server, server.settings(), patience).await.map_err(RestoreError::from)?;
@@ -62,5 +63,5 @@ async fn attempt(context: &Context, source: &Source, args: &PartitionArgs, set: 
     if !args.no_attach {
         report = report.warning("the next run of partition-roller retires it again, unless its retention is longer by then");
     }
-    Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
+    Ok(set.warnings.iter().cloned().chain(of_keys).chain(warnings).fold(report, ItemReport::warning))
 }

@@ -52,7 +52,7 @@ pub async fn preflight(context: Context, identity: Option<std::path::PathBuf>) -
         Err(error) => lines.push(problem("store", error)),
     }
     if context.config().store.templates.is_some() {
-        lines.extend(match setup::open_store_named(StoreName::Templates, context.config(), context.env(), false).await {
+        lines.extend(match setup::open_named_store(context.config(), context.env(), StoreName::Templates, false).await {
             Ok(store) => storage(&store).await,
             Err(error) => vec![problem("templates' store", error)],
         });

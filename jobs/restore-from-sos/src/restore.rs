@@ -16,7 +16,7 @@ use plana_restore::{
     DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, occupied, open_set, restore_database,
 };
 
-use crate::{JOB, args::RestoreArgs};
+use crate::{JOB, args::RestoreArgs, keys};
 
 /// Restores one database.
 ///
@@ -95,6 +95,8 @@ pub async fn could_begin(context: &Context, args: &RestoreArgs, set: &OpenSet) -
 /// Restores the database of a set, and says what became of it.
 pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
     let config = context.config();
+    // Asked for before the server is: whoever has no key need not wait for anything else.
+    let of_keys = keys::require(context, &args.keys, set).await?;
     let Place { admin, pg_restore, locks } = place(context, args).await?;
     let target = target(args, set);
     let options = RestoreOptions {
@@ -118,7 +120,7 @@ pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set
     };
     if let Some(facts) = database.filter(|_| context.dry_run()) {
         let missing = missing(facts, &admin, &[facts.owner.clone()].into()).await?;
-        return Ok(missing.into_iter().fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
+        return Ok(of_keys.into_iter().chain(missing).fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
     }
     sweep(context, &admin, &locks).await?;
     let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
@@ -133,13 +135,12 @@ pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set
         spool: args.spool.as_deref().or(config.restore.spool_dir.as_deref()),
         hook: args.hook.as_deref().or(config.restore.hook.as_deref()),
         keep_failed: args.keep_failed,
-        keys_at_hand: &args.key_at_hand,
         purpose: purpose(args, &target),
     })
     .await?;
     let Restored { kept_as, rows, tables, warnings, .. } = restored;
     let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
-    Ok(set.warnings.iter().cloned().chain(warnings).fold(report, ItemReport::warning))
+    Ok(set.warnings.iter().cloned().chain(of_keys).chain(warnings).fold(report, ItemReport::warning))
 }
 
 fn tables(texts: &[String]) -> Result<Vec<(String, String)>, RestoreError> {

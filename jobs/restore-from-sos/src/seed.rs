@@ -37,7 +37,7 @@ struct Line {
 /// # Errors
 /// When the store cannot be listed.
 pub async fn list(context: Context, wanted: Option<NamePattern>) -> Result<Answer, Failure> {
-    let store = setup::open_store_named(StoreName::Templates, context.config(), context.env(), false);
+    let store = setup::open_named_store(context.config(), context.env(), StoreName::Templates, false);
     let store = store.await.map_err(Refusal::from).map_err(failure)?;
     let (mut lines, mut incomplete) = (Vec::new(), 0);
     for (template, inventory) in seeds(&store, wanted.as_ref()).await.map_err(Refusal::from).map_err(failure)? {

@@ -21,6 +21,7 @@ use attachments::Found;
 use crate::{
     args::TenantArgs,
     filestore::{owner, planned, report},
+    keys,
     restore::{attempt, could_begin, found, settle, target},
 };
 
@@ -101,6 +102,11 @@ impl Tenant<'_> {
             return Ok(());
         }
         // The files may take an hour: what would keep the database from being restored is said before.
+        for set in [self.dump, self.files] {
+            if let Err(error) = keys::require(self.context, &self.args.database.keys, set).await {
+                return settle(self.context, set, began, Err(error));
+            }
+        }
         if let Err(error) = could_begin(self.context, &self.args.database, self.dump).await {
             return settle(self.context, self.dump, began, Err(error));
         }

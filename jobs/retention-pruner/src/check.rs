@@ -39,11 +39,11 @@ fn permission(context: &Context, store: &DynStore) -> Vec<CheckLine> {
         Err(refusal) => CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}")),
     };
     let url = store.url();
-    let templates = guard::refuse_templates(url).err();
-    let templates = templates.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
+    let for_ever = guard::refuse_templates(url).and_then(|()| guard::refuse_escrow(url)).err();
+    let for_ever = for_ever.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
     let enabled = line("permission", guard::require_enabled(retention.enabled), "retention.enabled is true".to_owned());
     let named = line("permission", guard::require_named(url, &retention.stores), format!("{url} is named in retention.stores"));
-    templates.into_iter().chain([enabled, named]).collect()
+    for_ever.into_iter().chain([enabled, named]).collect()
 }
 
 async fn rights(store: &DynStore) -> Vec<CheckLine> {

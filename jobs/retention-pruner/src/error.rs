@@ -1,8 +1,7 @@
 //! What ends a whole run, and the exit code that says so.
 
-use plana_backup::SetupError;
+use plana_backup::{SetupError, tiers::TiersError};
 use plana_harness::{Exit, Failure};
-use plana_pg::server::ServerError;
 use plana_plan::{SetKey, name::printable, retention::guard::Refusal};
 use plana_storage::StoreError;
 
@@ -23,7 +22,7 @@ pub enum RunError {
         "look up today's tiers (tiers.sql), and nothing is deleted without them: {0}; mend that, or set retention.tiers to false: then \
          only the labels in the keys decide"
     )]
-    Tiers(#[source] ServerError),
+    Tiers(#[source] TiersError),
     /// There is no server to look the tiers up.
     #[error(
         "look up today's tiers (tiers.sql), and nothing is deleted without them: no server is configured; set postgres.dsn, or set \

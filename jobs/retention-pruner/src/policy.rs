@@ -24,26 +24,27 @@ pub async fn find(context: &Context, args: &PlanArgs, retired: BTreeMap<String, 
         debris_after: retention.debris_after,
         max_sets: retention.max_sets as usize,
         keep: retention.periods(),
-        tiers: if retention.tiers { find_tiers(context).await? } else { BTreeMap::new() },
+        tiers: if retention.tiers { find_tiers(context, &retired).await? } else { BTreeMap::new() },
         retired,
         lowered_tiers: args.lowered_tiers,
     })
 }
 
-/// The static map wins over the file, the file over the query, as for the jobs that make backups.
-async fn find_tiers(context: &Context) -> Result<BTreeMap<String, Label>, RunError> {
+/// The static map wins over the file, the file over the query, as for the jobs that make backups. An answer of another day never
+/// stands in for one that fails here: to wait costs nothing.
+async fn find_tiers(context: &Context, retired: &BTreeMap<String, Retirement>) -> Result<BTreeMap<String, Label>, RunError> {
     let sources = &context.config().tiers;
     let mut found = BTreeMap::new();
     if let Some(lookup) = &sources.sql {
         if !setup::has_server(context.config(), context.env())? {
             return Err(RunError::NoServer);
         }
-        let settings = setup::connection(context.config(), context.env(), JOB, None)?.with_database(&lookup.database);
-        let answer = plana_pg::tiers::look_up(&settings, &lookup.query, lookup.timeout.0).await.map_err(RunError::Tiers)?;
-        for complaint in answer.complaints {
-            context.report().warn(format!("tiers.sql: {complaint}"));
-        }
-        found.extend(answer.rows);
+        let settings = setup::connection(context.config(), context.env(), JOB, None)?;
+        let today = tiers::ask(context, lookup, &settings).await.map_err(RunError::Tiers)?;
+        // Nobody knows which window is right for them. Who has left for good is said by a retirement.
+        let undecided = today.undecided.into_iter().filter(|name| !retired.contains_key(name));
+        found.extend(undecided.map(|name| (name, Label::UNCLASSIFIED.to_owned())));
+        found.extend(today.tiers);
     }
     if let Some(path) = &sources.file {
         let unread = |source| RunError::TiersFile { path: path.display().to_string(), source };

@@ -79,6 +79,23 @@ pub struct PayloadDecoder<R: Read> {
     failed: bool,
 }
 
+/// Opens a small content that was encrypted as a whole, and is not compressed.
+///
+/// # Errors
+/// When no key opens it, it is no age file or was changed, or it holds more than `most` bytes.
+pub fn open_sealed(sealed: &[u8], identities: &Identities, most: u64) -> Result<Vec<u8>, DecodeError> {
+    let stored = Stored::new(sealed);
+    let opened = sealed::unseal(&stored, identities)?;
+    let mut content = Vec::new();
+    let read = opened.take(most.saturating_add(1)).read_to_end(&mut content);
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(DecodeError::Truncated { content_bytes: content.len() as u64 }),
+        Err(error) => Err(DecodeError::Damaged { content_bytes: content.len() as u64, reason: error.to_string() }),
+        Ok(_) if content.len() as u64 > most => Err(DecodeError::TooLarge { most }),
+        Ok(_) => Ok(content),
+    }
+}
+
 impl<R: Read> PayloadDecoder<R> {
     /// Reads the payload's headers. `encryption` holds the keys for a payload that is encrypted and is none for one
     /// that is not; `max_content` is the size of the content as the manifest names it, and more is an error at once.

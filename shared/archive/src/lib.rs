@@ -10,14 +10,16 @@ pub mod decode;
 pub mod decrypt;
 pub mod digest;
 pub mod encrypt;
+pub mod fingerprint;
 pub mod gzip;
 pub mod payload;
 pub mod zstandard;
 
 pub use compression::{Compression, CompressionFormat, UnknownCompression};
-pub use decode::{DecodeError, DecodedDigests, PayloadDecoder};
+pub use decode::{DecodeError, DecodedDigests, PayloadDecoder, open_sealed};
 pub use decrypt::{Identities, IdentitiesError};
 pub use encrypt::{Recipients, RecipientsError};
+pub use fingerprint::{DIGEST_BYTES, SALT_BYTES, fingerprint};
 pub use gzip::{Gzip, GzipEncoder};
 pub use payload::{PayloadDigests, PayloadEncoder};
 pub use zstandard::Zstandard;

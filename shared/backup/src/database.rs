@@ -20,6 +20,7 @@ use crate::{
     commit::{Committed, commit},
     dumper::Dumper,
     error::BackupError,
+    escrow::KeyNeeds,
     payload::{Content, Meter, PayloadKind, PayloadStream},
     target::{Origin, Target, begin_set},
 };
@@ -38,6 +39,8 @@ pub struct DatabaseDump<'a> {
     pub label: SetLabel,
     /// The set's stamp: now, or when the operation was begun that it insures.
     pub stamp: Stamp,
+    /// The keys that its content needs.
+    pub keys: &'a KeyNeeds,
 }
 
 /// zstd at level 3 makes a fifth of an ERP's dump (measured), and a dump is smaller than the
@@ -79,6 +82,7 @@ pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
     cancel: &CancellationToken,
 ) -> Result<(Committed, V), BackupError> {
     let (database, Dumper { server, pg_dump, options }) = (dump.database, dump.dumper);
+    dump.keys.require_escrow()?;
     let started_at = Utc::now();
     let extensions = server.extensions(&database.name).await?;
     let settings = server.settings().with_database(&database.name);
@@ -88,8 +92,9 @@ pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
     let stream = PayloadStream { target, set: &set, kind, hint_bytes, meter, cancel };
     // The archive is whole; only status 0 says that pg_dump thinks so too.
     let produce = |archive, content: Content<'_>| read_archive(archive, content, visitor);
-    let (pending, (summary, visitor), warnings) = stream_child(child, stream, produce).await?;
+    let (pending, (summary, visitor), mut warnings) = stream_child(child, stream, produce).await?;
     let payload = pending.complete().await?;
+    warnings.extend(dump.keys.complaints.iter().cloned());
 
     let facts = database.facts(server.facts(), pg_dump.version, extensions, summary);
     let manifest = Manifest {
@@ -98,6 +103,7 @@ pub(crate) async fn dump_into<V: ArchiveVisitor + Send + 'static>(
         database: Some(facts),
         encryption: target.encryption(),
         partition,
+        requires_key: dump.keys.required.clone(),
         ..Manifest::new(&set, name, origin.made_by(started_at, Utc::now()), payload)
     };
     Ok((commit(&target.store, set, manifest, warnings).await?, visitor))

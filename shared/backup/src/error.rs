@@ -87,6 +87,9 @@ pub enum BackupError {
     /// The dump could not be compared with the files.
     #[error("compare the files with what the dump names: {0}; the dump is committed, and the files were not taken")]
     NotCompared(String),
+    /// Its key is in no escrow, and must be.
+    #[error("back it up with its key in escrow (escrow.on_missing = \"fail\"): {0}; nothing was committed")]
+    NoEscrow(String),
     /// It took too long, although it moved.
     #[error("finish within {}s (filestore.timeout); raise it, or look why the file store is so slow", after.as_secs())]
     Deadline {

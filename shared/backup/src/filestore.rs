@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     commit::{Committed, commit},
     error::BackupError,
+    escrow::KeyNeeds,
     payload::{Content, Meter, PayloadKind, PayloadStream, stream_payload},
     target::{Origin, Patience, Target, begin_set, compression_workers, cpus},
 };
@@ -129,6 +130,8 @@ pub struct FileStoreDump<'a> {
     pub label: SetLabel,
     /// The set's stamp: now, or when the operation was begun that it insures.
     pub stamp: Stamp,
+    /// The keys that its content needs.
+    pub keys: &'a KeyNeeds,
 }
 
 /// How tarballs are compressed, for `jobs` at the same time.
@@ -193,6 +196,7 @@ async fn make(
     meter: &Meter,
     cancel: &CancellationToken,
 ) -> Result<Committed, BackupError> {
+    dump.keys.require_escrow()?;
     let started_at = Utc::now();
     let set = begin_set(dump.area, dump.name, dump.label.clone(), dump.stamp)?;
     let mut warnings = Vec::new();
@@ -233,11 +237,13 @@ async fn make(
     let payload = pending.complete().await?;
 
     warnings.extend(complaints(&facts));
+    warnings.extend(dump.keys.complaints.iter().cloned());
     let manifest = Manifest {
         class: Some(dump.classified.class.to_string()),
         tier: dump.classified.tier.clone(),
         filestore: Some(facts),
         encryption: target.encryption(),
+        requires_key: dump.keys.required.clone(),
         ..Manifest::new(&set, dump.name, origin.made_by(started_at, Utc::now()), payload)
     };
     commit(&target.store, set, manifest, warnings).await

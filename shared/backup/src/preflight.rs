@@ -84,7 +84,7 @@ pub async fn check_tiers(context: &Context, server: &ConnectionSettings) -> Opti
         Ok(answer) if answer.rows.is_empty() => CheckLine::warning(
             "tiers.sql",
             "the query answers no row",
-            "every tenant would be kept as unclassified: look at tiers.sql.query",
+            "a run would take its last good answer, and without one keep every tenant as unclassified: look at tiers.sql.query",
         ),
         Ok(answer) if answer.complaints.is_empty() => CheckLine::ok("tiers.sql", format!("{} tenants have a tier", answer.rows.len())),
         Ok(answer) => CheckLine::warning("tiers.sql", answer.complaints.join("; "), "look at the rows of tiers.sql.query"),
@@ -99,7 +99,7 @@ pub async fn check_store(context: &Context) -> Vec<CheckLine> {
 
 /// The same of one of the stores.
 pub async fn check_store_named(which: StoreName, context: &Context) -> Vec<CheckLine> {
-    match setup::open_store_named(which, context.config(), context.env(), !context.dry_run()).await {
+    match setup::open_named_store(context.config(), context.env(), which, !context.dry_run()).await {
         Ok(store) if store.url().starts_with("file:") => directory(&store).await,
         Ok(store) => storage(&store).await,
         Err(error) => vec![problem("store", error)],

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use chrono::{TimeDelta, Utc};
 use plana_archive::{Recipients, RecipientsError};
-use plana_config::{Config, ConfigError, Environment, Secret, StoreName, schema::Encryption};
+use plana_config::{
+    Config, ConfigError, Environment, Secret, StoreName,
+    schema::{Encryption, Escrow},
+};
 use plana_pg::{
     client::{self, Chosen, ClientError, Program},
     dsn::{self, ConnectionSettings, DsnError},
@@ -31,8 +34,14 @@ pub enum SetupError {
     )]
     PasswordShown,
     /// A recipient is no age key.
-    #[error("read encryption.recipients: {0}")]
-    Recipients(#[from] RecipientsError),
+    #[error("read {key}: {source}")]
+    Recipients {
+        /// The key that names it.
+        key: &'static str,
+        /// What is wrong.
+        #[source]
+        source: RecipientsError,
+    },
     /// A file that the configuration names cannot be read.
     #[error("read {key} {path}: {source}")]
     File {
@@ -71,7 +80,7 @@ impl SetupError {
             SetupError::Config(_)
             | SetupError::Dsn(_)
             | SetupError::PasswordShown
-            | SetupError::Recipients(_)
+            | SetupError::Recipients { .. }
             | SetupError::File { .. }
             | SetupError::Locks { .. }
             | SetupError::Client(_) => true,
@@ -118,14 +127,14 @@ impl SetupError {
 /// # Errors
 /// When it is not configured, or is no place that a store can be.
 pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
-    open_store_named(StoreName::Backups, config, env, create).await
+    open_named_store(config, env, StoreName::Backups, create).await
 }
 
-/// One of the stores.
+/// One of the stores; a directory is made where `create` allows it.
 ///
 /// # Errors
 /// As [`open_store`].
-pub async fn open_store_named(which: StoreName, config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
+pub async fn open_named_store(config: &Config, env: &Environment, which: StoreName, create: bool) -> Result<DynStore, SetupError> {
     let access = config.store_credentials(which, env)?;
     Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
 }
@@ -217,9 +226,24 @@ pub async fn find_client(config: &Config, env: &Environment, program: Program, s
 /// # Errors
 /// When a text is no public key, or the file cannot be read.
 pub fn recipients(encryption: &Encryption) -> Result<Recipients, SetupError> {
-    let named = Recipients::parse(&encryption.recipients)?;
-    let Some(path) = &encryption.recipients_file else { return Ok(named) };
-    Ok(named.and(Recipients::parse_file(&read("encryption.recipients_file", path)?)?))
+    const KEYS: [&str; 2] = ["encryption.recipients", "encryption.recipients_file"];
+    public_keys(KEYS, &encryption.recipients, encryption.recipients_file.as_deref())
+}
+
+/// To whom keys in escrow are encrypted.
+///
+/// # Errors
+/// As [`recipients`].
+pub fn escrow_recipients(escrow: &Escrow) -> Result<Recipients, SetupError> {
+    const KEYS: [&str; 2] = ["escrow.recipients", "escrow.recipients_file"];
+    public_keys(KEYS, &escrow.recipients, escrow.recipients_file.as_deref())
+}
+
+fn public_keys([key, file_key]: [&'static str; 2], named: &[String], file: Option<&Path>) -> Result<Recipients, SetupError> {
+    let of = |key| move |source| SetupError::Recipients { key, source };
+    let named = Recipients::parse(named).map_err(of(key))?;
+    let Some(path) = file else { return Ok(named) };
+    Ok(named.and(Recipients::parse_file(&read(file_key, path)?).map_err(of(file_key))?))
 }
 
 /// The text of a file that the configuration names.

@@ -56,6 +56,24 @@ impl Config {
         self.secret("restore.scratch_dsn", &self.restore.scratch_dsn, self.restore.scratch_dsn_file.as_deref(), env)
     }
 
+    /// A key that backups need, by its name, whether it is configured or not: as its entry says, else the credential
+    /// `escrow.keys.NAME.secret`, else the environment variable of the key's own name; `None` where it is nowhere. A line break
+    /// at its end is not part of it, wherever it comes from: in a file an editor leaves one, and the key is the same.
+    ///
+    /// # Errors
+    /// The variable that `secret_env` names is not set, or a file of a secret cannot be used.
+    pub fn escrow_secret(&self, name: &str, env: &Environment) -> Result<Option<Secret>, ConfigError> {
+        let entry = self.escrow.keys.get(name).cloned().unwrap_or_default();
+        let key = format!("escrow.keys.{name}.secret");
+        let variable = |variable: &str| env.get(variable).map(|value| Secret::new(value.trim_end_matches(['\n', '\r'])));
+        if let Some(named) = &entry.secret_env {
+            let what = format!("names {named}, and that environment variable is not set");
+            let unset = || Problem::new("configuration", format!("{key}_env"), what, "set it, or give the key as a file or a credential");
+            return Ok(Some(variable(named).ok_or_else(unset)?));
+        }
+        Ok(self.secret(&key, &entry.secret, entry.secret_file.as_deref(), env)?.or_else(|| variable(name)))
+    }
+
     /// The URL of the event stream's server; `None` means no events.
     ///
     /// # Errors
@@ -113,6 +131,7 @@ impl Config {
         for store in self.store.all().into_iter().filter_map(|(_, store)| store) {
             files.extend([&store.access_key_id_file, &store.secret_access_key_file, &store.session_token_file]);
         }
+        files.extend(self.escrow.keys.values().map(|key| &key.secret_file));
         for ping in self.ping.values() {
             files.extend([&ping.start_file, &ping.success_file, &ping.failure_file]);
         }

@@ -5,6 +5,7 @@
 //! would lose the key and the file in errors.
 
 mod dump;
+mod escrow;
 mod filestore;
 pub(crate) mod keys;
 mod observe;
@@ -18,6 +19,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
+pub use escrow::{Escrow, EscrowKey, OnMissing};
 pub use filestore::{Filestore, FilestoreSource, TarballCompression};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use partitions::{DeploymentRetention, PartitionedTables, Partitions, Retired};
@@ -55,6 +57,8 @@ pub struct Config {
     pub retention: Retention,
     /// To whom payloads are encrypted.
     pub encryption: Encryption,
+    /// Which keys dumps need, and to whom copies of them are encrypted.
+    pub escrow: Escrow,
     /// The event stream.
     pub events: Events,
     /// Prometheus.

@@ -1,5 +1,6 @@
 //! What no single key shows to be wrong. Pure.
 
+mod escrow;
 mod filestore;
 mod outward;
 mod partitions;
@@ -10,7 +11,7 @@ use plana_plan::{Label, window::Window};
 
 use crate::{
     Config, HumanDuration,
-    schema::{Dump, Encryption, Retention, Rule, S3Client, Tiers, Upload},
+    schema::{Dump, Retention, Rule, S3Client, Tiers, Upload},
 };
 
 /// Something that is wrong with a key of the whole configuration.
@@ -66,7 +67,8 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     rules(&config.rules, &mut findings);
     retention(&config.retention, &mut findings);
     tiers(&config.tiers, &config.retention, &mut findings);
-    encryption(&config.encryption, &mut findings);
+    recipients(&config.encryption.recipients, &["encryption", "recipients"], &mut findings);
+    escrow::escrow(config, &mut findings);
     outward::events(&config.events, &mut findings);
     outward::metrics(&config.metrics, &mut findings);
     outward::ping(&config.ping, &mut findings);
@@ -170,17 +172,16 @@ fn tiers(tiers: &Tiers, retention: &Retention, findings: &mut Findings) {
     }
 }
 
-fn encryption(encryption: &Encryption, findings: &mut Findings) {
-    let path = ["encryption", "recipients"];
-    for (index, recipient) in encryption.recipients.iter().enumerate() {
+fn recipients(recipients: &[String], path: &[&str], findings: &mut Findings) {
+    for (index, recipient) in recipients.iter().enumerate() {
         let recipient = recipient.trim();
         // Neither text shows the value: a private key may have been put here by mistake.
         if recipient.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
             let help = "take it out, make a new pair, and give the public key (age1…): this host must not hold the private one";
-            findings.add(&path, format!("the entry {} is a private key", index + 1), help);
+            findings.add(path, format!("the entry {} is a private key", index + 1), help);
         } else if !recipient.starts_with("age1") || !recipient.bytes().all(|b| b.is_ascii_alphanumeric()) {
             let help = "give an age public key, age1…, as age-keygen prints it";
-            findings.add(&path, format!("the entry {} is not an age public key", index + 1), help);
+            findings.add(path, format!("the entry {} is not an age public key", index + 1), help);
         }
     }
 }

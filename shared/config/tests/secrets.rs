@@ -13,13 +13,17 @@ const MARKER: &str = "hunter2";
 const NUMBER: &str = "7305819";
 
 /// Every key that holds a secret; `the_secrets_here_are_the_schemas` compares with the schema.
-const SECRETS: [(&str, &str); 14] = [
+const SECRETS: [(&str, &str); 18] = [
     ("store.backups", "access_key_id"),
     ("store.backups", "secret_access_key"),
     ("store.backups", "session_token"),
     ("store.templates", "access_key_id"),
     ("store.templates", "secret_access_key"),
     ("store.templates", "session_token"),
+    ("store.escrow", "access_key_id"),
+    ("store.escrow", "secret_access_key"),
+    ("store.escrow", "session_token"),
+    ("escrow.keys.key", "secret"),
     ("postgres", "dsn"),
     ("restore", "scratch_dsn"),
     ("events", "url"),
@@ -51,6 +55,8 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
                 config.events_password(&source.env),
                 config.scratch_dsn(&source.env),
             );
+            let escrow = (config.escrow_secret("key", &source.env), config.store_credentials(StoreName::Escrow, &source.env));
+            shown.push_str(&format!("{escrow:?}\n"));
             let more = (config.pushgateway_url(&source.env), config.ping_urls("pg_dump_to_sos", &source.env));
             shown.push_str(&format!("{json}\n{stores:?}\n{others:?}\n{more:?}\n"));
             shown.extend(stores.into_iter().filter_map(|store| store.err().map(|error| error.to_string())));
@@ -107,7 +113,7 @@ fn every_secret_is_tried() {
 #[test]
 fn the_secrets_here_are_the_schemas() {
     let of_schema = schema_keys().into_iter().filter(|key| key.is_secret).map(|key| key.key);
-    let here = SECRETS.map(|(table, key)| format!("{table}.{key}").replace("pg_dump_to_sos", "*"));
+    let here = SECRETS.map(|(table, key)| format!("{table}.{key}").replace("pg_dump_to_sos", "*").replace("keys.key", "keys.*"));
     assert_eq!(of_schema.collect::<BTreeSet<_>>(), BTreeSet::from(here));
 }
 

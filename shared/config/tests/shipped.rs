@@ -65,7 +65,8 @@ fn what_the_example_comments_out_is_good_too() {
         } else if line.starts_with("# ") && uncommented.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' ')) {
             tried += 1;
             let needed = match section.as_str() {
-                "[store.backups]" | "[store.templates]" => "url = \"s3://bucket\"\n",
+                "[store.backups]" | "[store.templates]" | "[store.escrow]" => "url = \"s3://bucket\"\n",
+                "[escrow.keys.EXO_ENCRYPTION_KEY]" => "databases = [\"exo\"]\n",
                 "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
                 "[partitions.tables.audit]" => "table = \"public.audit_log\"\n",
                 // One without the others is no pattern.
@@ -110,4 +111,28 @@ fn the_platforms_databases_are_what_they_are() {
     assert_eq!(seeds.url.to_string(), "s3://plana-pulse-templates");
     let access = config.store_credentials(StoreName::Backups, &keys).expect("keys");
     assert_eq!((access.url.to_string().as_str(), access.region.as_str()), ("s3://plana-pulse-backups", "bg-sof-1"));
+}
+
+/// What Exo needs is all in its file: database in both forms, dump, recordings, the key, partitions.
+#[test]
+fn the_exo_file_is_whole() {
+    let config = shipped("exo.toml");
+    let rules = config.classification_rules();
+    assert_eq!(classify("exo", "exo", &rules), Class::Platform);
+    for dsn in ["host=pg01 dbname=exo user=exo", "postgres://exo@pg01/exo"] {
+        let env: Environment = [("EXO_DATABASE_DSN", dsn), ("EXO_ENCRYPTION_KEY", "k\n")].into_iter().collect();
+        let found = config.postgres_dsn(&env).expect("a variable").expect("a string");
+        assert_eq!(found.expose(), dsn);
+        let key = config.escrow_secret("EXO_ENCRYPTION_KEY", &env).expect("a variable").expect("a key");
+        assert_eq!(key.expose(), "k");
+    }
+    let casts = &config.filestore.sources["exo-casts"];
+    assert_eq!((casts.path_env.as_deref(), casts.growing), (Some("EXO_CAST_STORAGE_DIR"), true));
+    assert_eq!(config.partitions.tables.len(), 2);
+    for config in [&config, &shipped("plana.toml")] {
+        let key = &config.escrow.keys["EXO_ENCRYPTION_KEY"];
+        assert!(key.databases.iter().any(|pattern| pattern.matches("exo")));
+        assert!(key.filestores.iter().any(|pattern| pattern.matches("exo-casts")));
+        assert!(config.escrow.recipients.len() >= 2 && config.store.escrow.is_some());
+    }
 }

@@ -25,7 +25,6 @@ pub async fn prove_database(context: &Context, source: &Source, place: &Place, s
         extra_args: vec!["--no-tablespaces".to_owned()],
         ..RestoreOptions::default()
     };
-    let keys: Vec<String> = set.manifest.requires_key.iter().map(|key| key.name.clone()).collect();
     restore_database(&DatabaseRestore {
         reading: source.reading(context, set, &meter),
         admin: &place.admin,
@@ -37,7 +36,6 @@ pub async fn prove_database(context: &Context, source: &Source, place: &Place, s
         spool: config.restore.spool_dir.as_deref(),
         hook: None,
         keep_failed: false,
-        keys_at_hand: &keys,
         purpose: Purpose::Drill,
     })
     .await

@@ -35,7 +35,7 @@ impl Source {
     /// When either cannot be had.
     pub async fn open_named(which: StoreName, context: &Context, identity: Option<PathBuf>) -> Result<Self, Failure> {
         let config = context.config();
-        let store = setup::open_store_named(which, config, context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
+        let store = setup::open_named_store(config, context.env(), which, false).await.map_err(Refusal::from).map_err(failure)?;
         let identities = match identity.or_else(|| config.restore.identity_file.clone()) {
             None => Identities::default(),
             Some(path) => identities(path).map_err(Refusal::from).map_err(failure)?,

@@ -1,6 +1,9 @@
 //! Tenants' tiers from a table that the platform keeps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use plana_plan::name::printable;
@@ -16,6 +19,8 @@ use crate::{
 pub struct Lookup {
     /// (database, tier), each database once.
     pub rows: Vec<(String, String)>,
+    /// Databases that have no tier, or two: which one is right is for people to say.
+    pub undecided: Vec<String>,
     /// Rows that say nothing usable, and why.
     pub complaints: Vec<String>,
 }
@@ -61,20 +66,22 @@ struct Collector {
     tiers: BTreeMap<String, String>,
     contradicted: BTreeMap<String, String>,
     nulls: usize,
+    without: BTreeSet<String>,
 }
 
 impl Collector {
     fn take(&mut self, database: Option<String>, tier: Option<String>) -> bool {
-        let (Some(database), Some(tier)) = (database, tier) else {
+        let (Some(database), Some(tier)) = (&database, tier) else {
             self.nulls += 1;
-            return true;
+            self.without.extend(database);
+            return self.without.len() <= MOST_ROWS;
         };
-        if let Some(other) = self.tiers.get(&database)
+        if let Some(other) = self.tiers.get(database)
             && *other != tier
         {
             self.contradicted.insert(database.clone(), format!("`{}` and `{}`", printable(other), printable(&tier)));
         }
-        self.tiers.entry(database).or_insert(tier);
+        self.tiers.entry(database.clone()).or_insert(tier);
         self.tiers.len() <= MOST_ROWS
     }
 
@@ -86,8 +93,10 @@ impl Collector {
         }
         for (database, tiers) in self.contradicted {
             self.tiers.remove(&database);
+            self.without.insert(database.clone());
             complaints.push(format!("the tier query gives {} two tiers, {tiers}: it counts as unknown", printable(&database)));
         }
-        Lookup { rows: self.tiers.into_iter().collect(), complaints }
+        let undecided = self.without.into_iter().filter(|name| !self.tiers.contains_key(name)).collect();
+        Lookup { rows: self.tiers.into_iter().collect(), undecided, complaints }
     }
 }

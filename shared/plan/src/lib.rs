@@ -9,6 +9,7 @@ pub mod classify;
 pub mod compare;
 pub mod drill;
 pub mod dumps;
+pub mod escrow;
 pub mod expiry;
 pub mod filestore;
 pub mod globals;
@@ -30,6 +31,7 @@ pub mod set;
 pub mod sql;
 pub mod stamp;
 pub mod tenant;
+pub mod tiers;
 pub mod window;
 
 pub use area::Area;

@@ -44,8 +44,6 @@ pub struct DatabaseRestore<'a> {
     pub hook: Option<&'a str>,
     /// Leave the unfinished database when the restore fails.
     pub keep_failed: bool,
-    /// The keys, without which parts of a database are unreadable, that the operator has.
-    pub keys_at_hand: &'a [String],
     /// What becomes of the restored database.
     pub purpose: Purpose<'a>,
 }

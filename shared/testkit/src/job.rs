@@ -1,5 +1,6 @@
 //! A backup job under test: its binary as a child with a home of its own, its report, and a look into what it stored.
 
+pub mod age;
 pub mod bucket;
 pub mod faults;
 pub mod look;

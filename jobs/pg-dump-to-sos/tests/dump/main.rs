@@ -15,3 +15,4 @@ mod encryption;
 mod platform;
 mod rights;
 mod selection;
+mod tiers;

@@ -1,8 +1,11 @@
 //! What stops a run: each with its message, and the way past it.
 
-use plana_testkit::job::{Job, expect_words};
+use plana_testkit::{
+    job::{Job, expect_words},
+    pg::{PgCluster, PgMajor},
+};
 
-use crate::{ago, allowed, back_up, job, nights, put, sets};
+use crate::{ago, allowed, back_up, job, nights, planned, put, sets};
 
 fn refused(job: &Job, words: &[&str]) {
     let before = job.store().files();
@@ -87,4 +90,52 @@ fn a_store_that_is_not_there_is_no_empty_store() {
     std::fs::remove_dir(job.store().root()).unwrap();
     let outcome = job.run().expect(10);
     expect_words(outcome.run_error(), &["there is no such bucket or directory"]);
+}
+
+#[test]
+fn a_store_of_keys_is_refused_whatever_is_configured() {
+    let job = job();
+    nights(&job, "acme.app", "starter", [60, 2, 1, 0]);
+    let key = put(&job, "escrow/EXO_ENCRYPTION_KEY/whatever", ago(900));
+    refused(&job, &["the key escrow/EXO_ENCRYPTION_KEY/whatever is in it", "kept for ever", "no setting changes that"]);
+    std::fs::remove_file(key).unwrap();
+    let escrow = job.home().join("my-escrow");
+    std::fs::create_dir(&escrow).unwrap();
+    let url = format!("file://{}", escrow.display());
+    let outcome = allowed(job.clone().store_url(&url), &url).run().expect(20);
+    expect_words(outcome.run_error(), &["its address says that keys are kept in it"]);
+    job.run().expect(0);
+}
+
+/// The tiers of today, by a server: who had one and has none, or has two, is kept longest, until it is said that it has left.
+#[test]
+fn a_tenant_whose_tier_vanished_is_kept_under_the_longest_window() {
+    let cluster = PgCluster::shared(PgMajor::V16);
+    let account = cluster.fresh_database("account").unwrap();
+    let sql = |sql: &str| cluster.psql(&account, sql).unwrap();
+    sql(
+        "CREATE TABLE tenants (name text, tier text); INSERT INTO tenants VALUES ('acme.app', 'starter'), ('low.app', 'starter'), ('z.app', 'pro')",
+    );
+    let config = format!("[tiers.sql]\ndatabase = \"{account}\"\nquery = \"SELECT name, tier FROM tenants\"\n");
+    let job = job().on(cluster).config(&config);
+    let acme = nights(&job, "acme.app", "starter", [60, 3, 2, 1, 0]);
+    let low = nights(&job, "low.app", "starter", [61, 3, 2, 1, 0]);
+    let doomed = |job: &Job| planned(&job.clone().arg("--dry-run").run().expect(0), "delete");
+    assert_eq!(doomed(&job), [acme[0].clone(), low[0].clone()]);
+    // Nothing is remembered by a dry run.
+    let seen = job.clone().set("retention.max_sets", "1").run().expect(0);
+    assert_eq!(seen.item("low.app")["deleted"], 1, "the oldest goes first");
+    sql("DELETE FROM tenants WHERE name = 'acme.app'; INSERT INTO tenants VALUES ('low.app', 'pro')");
+    let outcome = job.run().expect(0);
+    expect_words(&outcome.warnings(), &["acme.app (was starter)", "gives low.app two tiers", "longest window"]);
+    assert!(sets(&job).contains(&acme[0]), "60 days are within a year");
+    let later = job.run().expect(0);
+    assert!(sets(&job).contains(&acme[0]) && !later.warnings().contains("was starter"), "kept by every later run too");
+    // An answer without any row is no answer, and one of another day does not stand in for it here.
+    sql("DELETE FROM tenants");
+    refused(&job, &["look up today's tiers", "answers no row"]);
+    sql("INSERT INTO tenants VALUES ('z.app', 'pro')");
+    job.clone().args(["retire", "acme.app"]).run().expect(0);
+    job.run().expect(0);
+    assert!(!sets(&job).contains(&acme[0]), "its own window holds again");
 }

@@ -154,3 +154,27 @@ fn events_metrics_and_pings_have_their_secrets_too() {
     assert_eq!(shown, [Some("https://x/start"), Some("https://x/ok"), Some("https://x/token")]);
     assert_eq!(config.ping_urls("retention-pruner", &env).expect("nothing"), PingUrls::default());
 }
+
+/// A key in escrow: as its entry says, else a credential, else the variable of its name.
+#[test]
+fn keys_are_found_in_their_order_and_without_their_last_line_break() {
+    let (_mounted, mounted) = directory(&[("escrow.keys.KEY.secret", "mounted\n")]);
+    let (_files, files) = directory(&[("key", "file\n")]);
+    let found = |toml: &str, variables: &[(&str, &str)]| {
+        let found = config(toml).escrow_secret("KEY", &env(variables)).expect("a key");
+        exposed(&found).map(str::to_owned)
+    };
+    let entry = |line: &str| format!("[escrow.keys.KEY]\ndatabases = [\"exo\"]\n{line}\n");
+    let all = [("PLANA_JOBS_SECRETS_DIR", mounted.as_str()), ("KEY", "variable\n"), ("OTHER", "named\r\n")];
+    assert_eq!(found(&entry("secret = \"value\""), &all).as_deref(), Some("value"));
+    assert_eq!(found(&entry(&format!("secret_file = \"{files}/key\"")), &all).as_deref(), Some("file"));
+    assert_eq!(found(&entry("secret_env = \"OTHER\""), &all).as_deref(), Some("named"));
+    // Whether it is configured or not: whoever restores may have no configuration.
+    for toml in [entry(""), String::new()] {
+        assert_eq!(found(&toml, &all).as_deref(), Some("mounted"));
+        assert_eq!(found(&toml, &all[1..]).as_deref(), Some("variable"));
+        assert_eq!(found(&toml, &[]), None);
+    }
+    let unset = config(&entry("secret_env = \"OTHER\"")).escrow_secret("KEY", &env(&[("KEY", "x")])).expect_err("is not set").to_string();
+    assert!(unset.contains("escrow.keys.KEY.secret_env: names OTHER"), "{unset}");
+}

@@ -59,7 +59,7 @@ pub struct Rule {
 }
 
 /// Where a tenant's tier is found: the static map wins over the file, the file over the query.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tiers {
     /// Database → tier.
@@ -69,6 +69,9 @@ pub struct Tiers {
     pub file: Option<PathBuf>,
     /// A query.
     pub sql: Option<SqlLookup>,
+    /// How long the query's last good answer, which lies in `state_dir`, may stand in for one that could not be had; no time
+    /// at all means never.
+    pub cache_for: HumanDuration,
 }
 
 /// A query that answers (database, tier) rows.

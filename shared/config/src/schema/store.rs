@@ -14,6 +14,8 @@ pub struct Stores {
     pub backups: Option<Store>,
     /// Where template seeds go: another place, in which nothing is ever pruned.
     pub templates: Option<Store>,
+    /// Where keys are kept that backups need: never beside them.
+    pub escrow: Option<Store>,
 }
 
 /// A store's place under `[store]`. A new store is a field of [`Stores`] and a name here.
@@ -23,6 +25,8 @@ pub enum StoreName {
     Backups,
     /// Where template seeds go.
     Templates,
+    /// Where keys are kept that backups need.
+    Escrow,
 }
 
 impl StoreName {
@@ -31,14 +35,15 @@ impl StoreName {
         match self {
             StoreName::Backups => "backups",
             StoreName::Templates => "templates",
+            StoreName::Escrow => "escrow",
         }
     }
 }
 
 impl Stores {
     /// All stores that the schema has, configured or not.
-    pub fn all(&self) -> [(StoreName, Option<&Store>); 2] {
-        [(StoreName::Backups, self.backups.as_ref()), (StoreName::Templates, self.templates.as_ref())]
+    pub fn all(&self) -> [(StoreName, Option<&Store>); 3] {
+        [StoreName::Backups, StoreName::Templates, StoreName::Escrow].map(|name| (name, self.get(name)))
     }
 
     /// One store, where it is configured.
@@ -46,6 +51,7 @@ impl Stores {
         match name {
             StoreName::Backups => self.backups.as_ref(),
             StoreName::Templates => self.templates.as_ref(),
+            StoreName::Escrow => self.escrow.as_ref(),
         }
     }
 }

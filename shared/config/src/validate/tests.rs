@@ -64,6 +64,18 @@ fn what_no_single_key_shows_is_found() {
         ("[tiers.sql]\ndatabase = \"x\"\nquery = \" \"", "tiers.sql.query", "is empty"),
         ("[encryption]\nrecipients = [\"ssh-rsa AAAA\"]", "encryption.recipients", "entry 1 is not an age"),
         ("[encryption]\nrecipients = [\"age1q\", \"AGE-SECRET-KEY-1Q\"]", "encryption.recipients", "entry 2 is a private"),
+        ("[escrow]\nrecipients = [\"ssh-rsa AAAA\"]", "escrow.recipients", "entry 1 is not an age"),
+        ("[escrow]\nrecipients = [\"AGE-SECRET-KEY-1Q\"]", "escrow.recipients", "entry 1 is a private"),
+        ("[escrow.keys.K]\nsecret_env = \"K\"", "escrow.keys.K", "neither databases nor filestores"),
+        ("[escrow.keys.\"a/b\"]\ndatabases = [\"x\"]", "escrow.keys.\"a/b\"", "not a key's name"),
+        ("[escrow.keys.K]\ndatabases = [\"x\"]\nsecret_env = \"the=key\"", "escrow.keys.K.secret_env", "not the name of an environment"),
+        ("[store.escrow]\nurl = \"s3://escrow\"\n[escrow.keys.K]\ndatabases = [\"x\"]", "store.escrow", "to nobody"),
+        (
+            "[store.backups]\nurl = \"s3://bucket/pg\"\n[store.escrow]\nurl = \"s3://bucket/escrow\"",
+            "store.escrow.url",
+            "beside what it opens",
+        ),
+        ("[store.backups]\nurl = \"file:///srv/a\"\n[store.escrow]\nurl = \"file:///srv/./b/../a/\"", "store.escrow.url", "of its own"),
         ("[events]\nurl = \"http://x\"", "events.url", "redis://"),
         ("[events]\nstream = \"\"", "events.stream", "is empty"),
         ("[events]\nmax_len = 0", "events.max_len", "is 0"),
@@ -95,6 +107,8 @@ fn what_is_good_is_accepted() {
         "[tiers.sql]\ndatabase = \"a\"\nquery = \"SELECT 1\"",
         "[encryption]\nrecipients = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]",
         "[events]\nurl = \"redis://redis.redis.svc.cluster.local:6379\"",
+        "[store.backups]\nurl = \"s3://bucket\"\n[store.escrow]\nurl = \"s3://bucket-escrow\"",
+        "[escrow.keys.K]\nfilestores = [\"x*\"]",
         "[upload]\nmemory = 15728640",
     ] {
         if let Err(error) = Config::from_toml(toml) {

@@ -17,6 +17,7 @@ async fn tiers_are_read_and_oddities_reported() {
     let settings = superuser(cluster, &name);
     let found = look_up(&settings, "SELECT database, tier FROM tenants ORDER BY tier", TIMEOUT).await.expect("tiers");
     assert_eq!(found.rows, [("a".to_owned(), "pro".to_owned()), ("d".to_owned(), "pro".to_owned())]);
+    assert_eq!(found.undecided, ["b", "c"]);
     assert_eq!(found.complaints.len(), 2, "{:?}", found.complaints);
     assert!(found.complaints[0].starts_with("2 rows ") && found.complaints[1].contains("gives b two tiers"));
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::name::printable;
+use crate::{escrow::ESCROW, name::printable};
 
 /// Why a run deletes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,17 @@ pub enum Refusal {
     /// The store is where template seeds are kept.
     #[error("prune {url}: {why}, and seeds are kept for ever; no setting changes that: point store.backups at the backups' store")]
     Templates {
+        /// The store.
+        url: String,
+        /// What shows it.
+        why: String,
+    },
+    /// The store is where keys are kept in escrow.
+    #[error(
+        "prune {url}: {why}, and keys are kept for ever, since a dump without its key is lost; no setting changes that: point \
+         store.backups at the backups' store"
+    )]
+    Escrow {
         /// The store.
         url: String,
         /// What shows it.
@@ -93,6 +104,31 @@ pub fn refuse_seeds(url: &str, seed: Option<&str>) -> Result<(), Refusal> {
     Err(Refusal::Templates { url: printable(url), why: format!("the template seed {} is in it", printable(key)) })
 }
 
+/// Refuses a store whose address says that keys are kept in it.
+///
+/// # Errors
+/// [`Refusal::Escrow`].
+pub fn refuse_escrow(url: &str) -> Result<(), Refusal> {
+    if !url.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case(ESCROW)) {
+        return Ok(());
+    }
+    Err(Refusal::Escrow { url: printable(url), why: "its address says that keys are kept in it".to_owned() })
+}
+
+/// Refuses a store in which keys lie, whatever it is called. `key` is that of one's object.
+///
+/// # Errors
+/// [`Refusal::Escrow`].
+pub fn refuse_kept_keys(url: &str, key: Option<&str>) -> Result<(), Refusal> {
+    let Some(key) = key else { return Ok(()) };
+    Err(Refusal::Escrow { url: printable(url), why: format!("the key {} is in it", printable(key)) })
+}
+
+/// Whether something lies where keys are kept: anything there, since a key that nobody reads today may be one all the same.
+pub fn is_kept_key(key: &str) -> bool {
+    key.strip_prefix(ESCROW).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Whether a key is a template seed's: `{template}/{sha256}/{file}`.
 pub fn is_seed(key: &str) -> bool {
     let mut segments = key.split('/').skip(1);
@@ -142,6 +178,11 @@ mod tests {
             assert!(refuse_templates(url).is_err(), "{url}");
         }
         assert_eq!(refuse_templates("s3://plana-pulse-backups"), Ok(()));
+        for url in ["s3://plana-pulse-escrow", "s3://b/Escrow", "file:///srv/escrow"] {
+            assert!(refuse_escrow(url).is_err(), "{url}");
+        }
+        assert_eq!(refuse_escrow("s3://plana-pulse-backups"), Ok(()));
+        assert!(is_kept_key("escrow/KEY/scrypt1-0-0/x.age") && is_kept_key("escrow/x") && !is_kept_key("escrows/x"));
         let sha = "0123456789abcdef".repeat(4);
         assert!(is_seed(&format!("basic-template-18/{sha}/manifest.json")));
         for key in [format!("basic/{sha}"), format!("basic/{sha}/"), format!("basic/{sha}/a/b"), format!("a/b/{sha}/c"), "pg/a/b/c".into()]

@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    guard::is_seed,
+    guard::{is_kept_key, is_seed},
     keys::{Keys, Known},
 };
 use crate::{
@@ -191,6 +191,8 @@ pub struct Stock {
     pub listed: u64,
     /// The key of a template seed, where there is one.
     pub seed: Option<String>,
+    /// The key of something that lies where keys are kept in escrow, where there is any.
+    pub kept_key: Option<String>,
     keys: Keys,
     billed_at_least: u64,
 }
@@ -246,6 +248,9 @@ impl Stock {
     fn take_unknown(&mut self, entry: Entry<'_>, billed: u64) {
         if is_seed(entry.key) {
             self.seed.get_or_insert_with(|| entry.key.to_owned());
+        }
+        if is_kept_key(entry.key) {
+            self.kept_key.get_or_insert_with(|| entry.key.to_owned());
         }
         if entry.is_visible() {
             take_loose(&mut self.unknown, entry, billed);

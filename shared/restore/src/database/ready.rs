@@ -50,14 +50,6 @@ pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) 
     let mut missing = missing(facts, admin, &roles).await?;
     missing.extend(beside_owners(restore, &contents, &roles).await?);
     missing.extend(if restore.superuser.is_some() { Vec::new() } else { beyond_our_rights(facts, admin).await? });
-    let keys = &restore.reading.set.manifest.requires_key;
-    missing.extend(keys.iter().filter(|key| !restore.keys_at_hand.contains(&key.name)).map(|key| {
-        let name = printable(&key.name);
-        format!(
-            "parts of it are unreadable without the key `{name}` (fingerprint {}): have it at hand, and say so with --key-at-hand {name}",
-            printable(&key.fingerprint)
-        )
-    }));
     if missing.is_empty() { Ok(contents) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
 }
 
