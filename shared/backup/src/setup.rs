@@ -118,7 +118,15 @@ impl SetupError {
 /// # Errors
 /// When it is not configured, or is no place that a store can be.
 pub async fn open_store(config: &Config, env: &Environment, create: bool) -> Result<DynStore, SetupError> {
-    let access = config.store_credentials(StoreName::Backups, env)?;
+    open_named_store(config, env, StoreName::Backups, create).await
+}
+
+/// One of the stores; a directory is made where `create` allows it.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_named_store(config: &Config, env: &Environment, which: StoreName, create: bool) -> Result<DynStore, SetupError> {
+    let access = config.store_credentials(which, env)?;
     Ok(plana_storage::open(&access, &OpenOptions::new(&config.s3, &config.upload, create)).await?)
 }
 

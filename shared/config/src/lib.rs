@@ -40,5 +40,12 @@ pub use units::{ByteSize, HumanDuration};
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// The jobs, as the configuration names them.
-pub const JOBS: [&str; 6] =
-    ["pg_dump_to_sos", "filestore_tarball", "retention_pruner", "insurance_snapshot", "partition_roller", "restore_from_sos"];
+pub const JOBS: [&str; 7] = [
+    "pg_dump_to_sos",
+    "filestore_tarball",
+    "retention_pruner",
+    "retention_pruner_mirror",
+    "insurance_snapshot",
+    "partition_roller",
+    "restore_from_sos",
+];

@@ -7,6 +7,7 @@
 mod dump;
 mod filestore;
 pub(crate) mod keys;
+mod mirror;
 mod observe;
 mod partitions;
 mod postgres;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
 pub use filestore::{Filestore, FilestoreSource, TarballCompression};
+pub use mirror::{Mirror, WithoutLedger};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use partitions::{DeploymentRetention, PartitionedTables, Partitions, Retired};
 pub use postgres::Postgres;
@@ -53,6 +55,8 @@ pub struct Config {
     pub tiers: Tiers,
     /// How long sets are kept.
     pub retention: Retention,
+    /// How long a registry's mirror keeps what nobody pulls.
+    pub mirror: Mirror,
     /// To whom payloads are encrypted.
     pub encryption: Encryption,
     /// The event stream.

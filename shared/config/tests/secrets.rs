@@ -13,10 +13,13 @@ const MARKER: &str = "hunter2";
 const NUMBER: &str = "7305819";
 
 /// Every key that holds a secret; `the_secrets_here_are_the_schemas` compares with the schema.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 14] = [
     ("store.backups", "access_key_id"),
     ("store.backups", "secret_access_key"),
     ("store.backups", "session_token"),
+    ("store.mirror", "access_key_id"),
+    ("store.mirror", "secret_access_key"),
+    ("store.mirror", "session_token"),
     ("postgres", "dsn"),
     ("restore", "scratch_dsn"),
     ("events", "url"),
@@ -42,6 +45,7 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
             let config = &loaded.config;
             let json = serde_json::to_string(config).expect("JSON");
             let store = config.store_credentials(StoreName::Backups, &source.env);
+            let mirror = config.store_credentials(StoreName::Mirror, &source.env);
             let others = (
                 config.postgres_dsn(&source.env),
                 config.events_url(&source.env),
@@ -49,8 +53,8 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
                 config.scratch_dsn(&source.env),
             );
             let more = (config.pushgateway_url(&source.env), config.ping_urls("pg_dump_to_sos", &source.env));
-            shown.push_str(&format!("{json}\n{store:?}\n{others:?}\n{more:?}\n"));
-            shown.extend(store.err().map(|error| error.to_string()));
+            shown.push_str(&format!("{json}\n{store:?}\n{mirror:?}\n{others:?}\n{more:?}\n"));
+            shown.extend([store.err(), mirror.err()].into_iter().flatten().map(|error| error.to_string()));
         }
     }
     shown
@@ -85,9 +89,10 @@ fn assert_hidden(shown: &str, how: &str) {
 #[test]
 fn every_secret_is_tried() {
     for (table, key) in SECRETS {
-        let store = if table == "store.backups" { "url = \"s3://bucket\"\n" } else { "[store.backups]\nurl = \"s3://bucket\"\n" };
+        let store = if table.starts_with("store.") { "url = \"s3://bucket\"\n" } else { "[store.backups]\nurl = \"s3://bucket\"\n" };
         for line in written(key, MARKER) {
-            let toml = if table == "store.backups" { format!("[{table}]\n{store}{line}\n") } else { format!("{store}[{table}]\n{line}\n") };
+            let toml =
+                if table.starts_with("store.") { format!("[{table}]\n{store}{line}\n") } else { format!("{store}[{table}]\n{line}\n") };
             assert_hidden(&shown(&toml, &[], Vec::new()), &toml);
         }
         let variable = format!("PLANA_JOBS__{table}__{key}").replace('.', "__").to_uppercase();

@@ -65,7 +65,7 @@ fn what_the_example_comments_out_is_good_too() {
         } else if line.starts_with("# ") && uncommented.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' ')) {
             tried += 1;
             let needed = match section.as_str() {
-                "[store.backups]" => "url = \"s3://bucket\"\n",
+                "[store.backups]" | "[store.mirror]" => "url = \"s3://bucket\"\n",
                 "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
                 "[partitions.tables.audit]" => "table = \"public.audit_log\"\n",
                 // One without the others is no pattern.

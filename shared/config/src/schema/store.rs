@@ -12,6 +12,8 @@ use crate::{ByteSize, HumanDuration, secret::Secret};
 pub struct Stores {
     /// Where backups go.
     pub backups: Option<Store>,
+    /// Where a container registry keeps its mirror: pruned, and never backed up to.
+    pub mirror: Option<Store>,
 }
 
 /// A store's place under `[store]`. A new store is a field of [`Stores`] and a name here.
@@ -19,6 +21,8 @@ pub struct Stores {
 pub enum StoreName {
     /// Where backups go.
     Backups,
+    /// Where a container registry keeps its mirror.
+    Mirror,
 }
 
 impl StoreName {
@@ -26,20 +30,22 @@ impl StoreName {
     pub const fn as_str(self) -> &'static str {
         match self {
             StoreName::Backups => "backups",
+            StoreName::Mirror => "mirror",
         }
     }
 }
 
 impl Stores {
     /// All stores that the schema has, configured or not.
-    pub fn all(&self) -> [(StoreName, Option<&Store>); 1] {
-        [(StoreName::Backups, self.backups.as_ref())]
+    pub fn all(&self) -> [(StoreName, Option<&Store>); 2] {
+        [(StoreName::Backups, self.backups.as_ref()), (StoreName::Mirror, self.mirror.as_ref())]
     }
 
     /// One store, where it is configured.
     pub fn get(&self, name: StoreName) -> Option<&Store> {
         match name {
             StoreName::Backups => self.backups.as_ref(),
+            StoreName::Mirror => self.mirror.as_ref(),
         }
     }
 }
@@ -54,7 +60,7 @@ pub struct Store {
     pub endpoint: Option<String>,
     /// The region, for Exoscale the zone; else `AWS_REGION`, `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
-    /// The access key; else the credential `store.backups.access_key_id`, else `AWS_ACCESS_KEY_ID`.
+    /// The access key; else the credential `store.backups.access_key_id` (or of another store), else `AWS_ACCESS_KEY_ID`.
     pub access_key_id: Option<Secret>,
     /// A file that holds the access key.
     pub access_key_id_file: Option<PathBuf>,
