@@ -17,9 +17,6 @@ use crate::args::ListArgs;
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
 
-/// A JSON array of more sets is written element by element.
-const MANY: usize = 2_000;
-
 /// A line of the list: small, since there may be a hundred thousand.
 struct Line {
     key: SetKey,
@@ -60,7 +57,7 @@ pub async fn list(context: Context, args: ListArgs, format: OutputFormat) -> Res
     }
     Ok(match format {
         OutputFormat::Text => for_people(&store, &lines, now),
-        OutputFormat::Json => for_programs(&store, &lines, now),
+        OutputFormat::Json => for_programs(&store, lines, now),
     })
 }
 
@@ -141,13 +138,9 @@ fn for_people(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
     answer.text(unread.chain([summary]).collect::<Vec<_>>().join("\n"))
 }
 
-fn for_programs(store: &DynStore, lines: &[Line], now: DateTime<Utc>) -> Answer {
-    let answer = Answer::default().json("store", store.url());
-    if lines.len() > MANY {
-        answer.json_rows("sets", lines.iter().map(|line| as_json(line, now).to_string()).collect())
-    } else {
-        answer.json("sets", lines.iter().map(|line| as_json(line, now)).collect::<Vec<_>>())
-    }
+fn for_programs(store: &DynStore, lines: Vec<Line>, now: DateTime<Utc>) -> Answer {
+    let sets = lines.into_iter().map(move |line| as_json(&line, now).to_string());
+    Answer::default().json("store", store.url()).json_rows("sets", sets)
 }
 
 fn kept(line: &Line) -> String {

@@ -60,7 +60,8 @@ pub struct Applied {
 }
 
 impl Applied {
-    fn note_error(&mut self, objects: usize, error: &StoreError) {
+    /// Counts objects that could not be deleted, and keeps why.
+    pub(crate) fn note_error(&mut self, objects: usize, error: &StoreError) {
         if matches!(error, StoreError::Locked(_)) {
             self.locked += objects as u64;
             return;
@@ -170,7 +171,7 @@ impl Pruner {
         }
         let mut left = Vec::new();
         let mut stays = |listed: &Listed| left.extend(self.keys.place_of(&listed.key).map(|(_, id)| id));
-        match self.delete_listed(&batch).await {
+        match delete_listed(&self.store, self.is_versioned, &batch).await {
             Ok(outcomes) => {
                 for (listed, result) in batch.iter().zip(outcomes) {
                     match result {
@@ -192,18 +193,18 @@ impl Pruner {
         }
         left
     }
+}
 
-    /// Deletes these, as the store keeps them, and tells what became of each.
-    pub async fn delete_listed(&self, batch: &[Listed]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let outcomes = if self.is_versioned {
-            let version = |listed: &Listed| listed.version.as_ref().map(|(id, ..)| id.clone());
-            let versions = batch.iter().map(|listed| ObjectVersion { key: listed.key.clone(), version: version(listed) });
-            self.store.delete_versions(&versions.collect::<Vec<_>>()).await?
-        } else {
-            self.store.delete(&batch.iter().map(|listed| listed.key.clone()).collect::<Vec<_>>()).await?
-        };
-        Ok(outcomes.into_iter().map(|outcome| outcome.result).collect())
-    }
+/// Deletes these, as the store keeps them, and tells what became of each.
+pub async fn delete_listed(store: &DynStore, is_versioned: bool, batch: &[Listed]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let outcomes = if is_versioned {
+        let version = |listed: &Listed| listed.version.as_ref().map(|(id, ..)| id.clone());
+        let versions = batch.iter().map(|listed| ObjectVersion { key: listed.key.clone(), version: version(listed) });
+        store.delete_versions(&versions.collect::<Vec<_>>()).await?
+    } else {
+        store.delete(&batch.iter().map(|listed| listed.key.clone()).collect::<Vec<_>>()).await?
+    };
+    Ok(outcomes.into_iter().map(|outcome| outcome.result).collect())
 }
 
 /// Whether a set is exactly what was planned, to the last object, byte and time.

@@ -5,6 +5,8 @@ use plana_config::Override;
 use plana_harness::{CommonArgs, VERSION, help_footer};
 use plana_plan::{SetKey, moment::Moment};
 
+use crate::MirrorArgs;
+
 /// The job's name.
 pub const JOB: &str = "retention-pruner";
 
@@ -19,7 +21,9 @@ const EXAMPLES: &str = "
   retention-pruner hold pg/acme.app/20261123T031500Z.pro.1a2b3c4d
                                               keep one set from every deletion
   retention-pruner retire acme.app --by 2027-01-31
-                                              a tenant has left, and is to be forgotten by then";
+                                              a tenant has left, and is to be forgotten by then
+  retention-pruner mirror --dry-run           what would go of the registry's mirror (mirror --help: more)
+  retention-pruner ledger < access.log        its ledger of pulls";
 
 /// Delete what has outlived its tier, and nothing else
 ///
@@ -32,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     pub common: CommonArgs,
 
-    /// Where backups are: s3://bucket/prefix or file:///directory
+    /// Where backups are, or for mirror the registry's store: s3://bucket/prefix or file:///directory
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 
@@ -71,6 +75,10 @@ pub struct PlanArgs {
 pub enum Command {
     /// Test configuration, store, rights and clock; changes nothing
     Check,
+    /// Prune a registry's mirror (store.mirror): what nobody has pulled for mirror.window goes
+    Mirror(MirrorArgs),
+    /// Make a ledger of pulls: a registry's access log on stdin, JSON lines on stdout
+    Ledger,
     /// Keep a set from every deletion, by an object `hold` in it; needs the right to put
     Hold {
         /// The set: area/name/stamp.label.id
@@ -100,6 +108,7 @@ pub enum Command {
 impl Args {
     /// What the flags say over the configuration.
     pub fn overrides(&self) -> Vec<Override> {
-        self.store.iter().map(|url| Override::new("--store", "store.backups.url", url.clone())).collect()
+        let key = if matches!(self.command, Some(Command::Mirror(_))) { "store.mirror.url" } else { "store.backups.url" };
+        self.store.iter().map(|url| Override::new("--store", key, url.clone())).collect()
     }
 }

@@ -6,7 +6,7 @@ use plana_backup::{
     setup,
 };
 use plana_harness::{CheckLine, Context, Failure};
-use plana_plan::retention::guard::{self, Refusal};
+use plana_plan::retention::guard::{self, Pruned, Refusal};
 use plana_storage::{DynStore, Rights, Switch};
 
 use crate::{
@@ -39,10 +39,11 @@ fn permission(context: &Context, store: &DynStore) -> Vec<CheckLine> {
         Err(refusal) => CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}")),
     };
     let url = store.url();
-    let for_ever = guard::refuse_templates(url).and_then(|()| guard::refuse_escrow(url)).err();
+    let for_ever = guard::refuse_templates(Pruned::Backups, url).and_then(|()| guard::refuse_escrow(url)).err();
     let for_ever = for_ever.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
-    let enabled = line("permission", guard::require_enabled(retention.enabled), "retention.enabled is true".to_owned());
-    let named = line("permission", guard::require_named(url, &retention.stores), format!("{url} is named in retention.stores"));
+    let enabled = line("permission", guard::require_enabled(Pruned::Backups, retention.enabled), "retention.enabled is true".to_owned());
+    let named =
+        line("permission", guard::require_named(Pruned::Backups, url, &retention.stores), format!("{url} is named in retention.stores"));
     for_ever.into_iter().chain([enabled, named]).collect()
 }
 
@@ -68,7 +69,7 @@ async fn rights(store: &DynStore) -> Vec<CheckLine> {
 }
 
 /// On a bucket that keeps versions a deletion that names none frees nothing.
-fn versions(versioning: Switch, mode: Mode) -> Option<CheckLine> {
+pub fn versions(versioning: Switch, mode: Mode) -> Option<CheckLine> {
     let advice = "if it does, allow s3:ListBucketVersions and s3:DeleteObjectVersion: without them a deletion frees nothing there";
     match (versioning, mode) {
         (_, Mode::Versions) => Some(CheckLine::ok("store versions", "the key may list versions, and deletes them by their ids")),

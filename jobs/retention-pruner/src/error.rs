@@ -17,6 +17,24 @@ pub enum RunError {
     /// The listing broke off: what it does not show cannot be told from what is not there.
     #[error("list all that is stored, and nothing is deleted by half a listing: failed to {0}; run it again")]
     HalfListed(#[source] StoreError),
+    /// Not all manifests could be read: what they refer to is not known.
+    #[error("read all manifests and tags, and nothing is deleted without what they refer to: failed to {0}; run it again")]
+    HalfRead(#[source] StoreError),
+    /// A file of the ledger cannot be read.
+    #[error("read the ledger of pulls {path} (mirror.ledger), and nothing is deleted without it: {source}")]
+    Ledger {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something went wrong that is nobody's fault but ours.
+    #[error("go on because of a defect in this program, please report it: {0}")]
+    Defect(String),
+    /// Nothing of that name is listed in a mirror.
+    #[error("find {}: nothing of it is listed; give name:tag, name@digest, a blob's digest, or a key", printable(.0))]
+    NotInMirror(String),
     /// The tiers of today could not be looked up.
     #[error(
         "look up today's tiers (tiers.sql), and nothing is deleted without them: {0}; mend that, or set retention.tiers to false: then \
@@ -82,12 +100,22 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let exit = match &error {
             RunError::Setup(error) if error.is_configuration() => Exit::BadConfig,
+            RunError::HalfRead(
+                StoreError::AccessDenied(_) | StoreError::BadCredentials(_) | StoreError::NoSuchBucket(_) | StoreError::Unusable(_),
+            ) => Exit::BadConfig,
             RunError::TiersFile { .. } | RunError::Lock(_) => Exit::BadConfig,
-            RunError::Refused(_) | RunError::HalfListed(_) | RunError::Tiers(_) | RunError::NoServer => Exit::Refused,
+            RunError::Refused(_)
+            | RunError::HalfListed(_)
+            | RunError::HalfRead(_)
+            | RunError::Ledger { .. }
+            | RunError::Tiers(_)
+            | RunError::NoServer => Exit::Refused,
             RunError::Locked { .. } => Exit::LeftToOther,
             RunError::NotSwept { .. } => Exit::Partial,
             RunError::Setup(_)
             | RunError::NotListed(_)
+            | RunError::NotInMirror(_)
+            | RunError::Defect(_)
             | RunError::NoSuchSet(_)
             | RunError::NoSuchName(_)
             | RunError::NotRemembered { .. } => Exit::Failed,

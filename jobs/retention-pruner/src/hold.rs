@@ -7,7 +7,7 @@ use plana_plan::{SetKey, set::HOLD};
 use plana_storage::{PutMode, StoreError};
 
 use crate::{
-    apply::Pruner,
+    apply::delete_listed,
     error::RunError,
     listing::{Listed, below},
     setup::Opened,
@@ -59,13 +59,8 @@ async fn take_away(context: &Context, set: &SetKey) -> Result<Answer, RunError> 
     let was_held = !marks.is_empty();
     if was_held && !context.dry_run() {
         // Where no mark has a version of its own, the bucket keeps none of it.
-        let pruner = Pruner {
-            store: opened.store.clone(),
-            mode: opened.mode,
-            is_versioned: marks.iter().any(Listed::is_versioned),
-            keys: opened.keys.clone(),
-        };
-        pruner.delete_listed(&marks).await?.into_iter().collect::<Result<(), StoreError>>()?;
+        let is_versioned = marks.iter().any(Listed::is_versioned);
+        delete_listed(&opened.store, is_versioned, &marks).await?.into_iter().collect::<Result<(), StoreError>>()?;
     }
     let said = if was_held { format!("{set} is no longer held: its window decides again") } else { format!("{set} was not held") };
     Ok(Answer::default().text(said).json("set", set.to_string()).json("held", false))

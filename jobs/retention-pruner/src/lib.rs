@@ -10,6 +10,7 @@ mod error;
 mod hold;
 mod listing;
 mod memory;
+mod mirror;
 mod policy;
 mod prune;
 mod retire;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 pub use apply::{Applied, Pruner};
 pub use args::{Args, Command, JOB, PlanArgs};
 pub use listing::{Listed, Mode, list_all};
+pub use mirror::{Converted, MIRROR_JOB, MirrorArgs, MirrorCommand, MirrorPruner, convert, list_registry, read_all};
 use plana_harness::{Failure, Harness};
 
 /// Does what the command line says.
@@ -29,6 +31,8 @@ pub fn run(args: Args) -> ExitCode {
     let harness = Harness::new(JOB, &args.common).overrides(args.overrides());
     let (dry_run, plan) = (args.common.dry_run, args.plan.clone());
     match args.command.clone() {
+        Some(Command::Mirror(mirror)) => run_mirror(&args, mirror),
+        Some(Command::Ledger) => mirror::run_convert(),
         Some(Command::Check) => harness.check(check::check),
         Some(Command::Hold { set }) => harness.by_hand().answer(move |context| hold::hold(context, set.clone())),
         Some(Command::Release { set }) => harness.by_hand().answer(move |context| hold::release(context, set.clone())),
@@ -39,6 +43,18 @@ pub fn run(args: Args) -> ExitCode {
         None if dry_run => harness.answer(move |context| show::plan(context, plan.clone())),
         None if plan.as_of.is_some() => harness.run(|_| async { Err(Failure::usage(AS_OF)) }),
         None => harness.run(move |context| prune::prune(context, plan.clone())),
+    }
+}
+
+/// The same for a mirror, under a name of its own: its runs say nothing about those on backups.
+fn run_mirror(args: &Args, mirror: MirrorArgs) -> ExitCode {
+    let harness = Harness::new(MIRROR_JOB, &args.common).overrides(args.overrides());
+    match &mirror.command {
+        Some(MirrorCommand::Check) => harness.check(mirror::check),
+        None if mirror.explain.is_some() => harness.answer(move |context| mirror::explain(context, mirror.clone())),
+        None if args.common.dry_run => harness.answer(move |context| mirror::plan(context, mirror.clone())),
+        None if mirror.as_of.is_some() => harness.run(|_| async { Err(Failure::usage(AS_OF)) }),
+        None => harness.run(move |context| mirror::prune(context, mirror.clone())),
     }
 }
 

@@ -96,6 +96,19 @@ pub fn below<'a>(store: &'a dyn Store, mode: Mode, prefix: &'a str) -> BoxStream
     }
 }
 
+/// Hands over what lies below any of these prefixes, several of them at the same time.
+///
+/// # Errors
+/// When any part of the listing fails.
+pub async fn each_below(store: &dyn Store, mode: Mode, prefixes: &[String], mut take: impl FnMut(&Listed)) -> Result<(), StoreError> {
+    let listings: Vec<BoxStream<'_, _>> = prefixes.iter().map(|prefix| below(store, mode, prefix)).collect();
+    let mut found = stream::iter(listings).flatten_unordered(AT_ONCE);
+    while let Some(listed) = found.try_next().await? {
+        take(&listed);
+    }
+    Ok(())
+}
+
 /// The whole store.
 #[derive(Debug, Default)]
 pub struct Whole {
@@ -117,12 +130,7 @@ pub async fn list_all(store: &dyn Store, mode: Mode, keys: Keys, billed_at_least
         whole.stock.add(listed.entry());
     };
     loose.iter().for_each(&mut take);
-    let listings: Vec<BoxStream<'_, _>> = prefixes.iter().map(|prefix| below(store, mode, prefix)).collect();
-    let mut found = stream::iter(listings).flatten_unordered(AT_ONCE);
-    while let Some(listed) = found.try_next().await? {
-        take(&listed);
-    }
-    drop(found);
+    each_below(store, mode, &prefixes, take).await?;
     whole.stock.uploads = unfinished(store).await?;
     Ok(whole)
 }
@@ -159,7 +167,7 @@ async fn places(store: &dyn Store, mode: Mode) -> Result<(Vec<String>, Vec<Liste
 }
 
 /// What follows a prefix up to the next `/`, and the objects beside that.
-async fn names(store: &dyn Store, prefix: &str) -> Result<(Vec<String>, Vec<Listed>), StoreError> {
+pub async fn names(store: &dyn Store, prefix: &str) -> Result<(Vec<String>, Vec<Listed>), StoreError> {
     let (mut prefixes, mut objects, mut cursor) = (Vec::new(), Vec::new(), None);
     loop {
         let page = store.list_names(prefix, cursor.as_ref()).await?;
@@ -173,7 +181,7 @@ async fn names(store: &dyn Store, prefix: &str) -> Result<(Vec<String>, Vec<List
 }
 
 /// Every unfinished upload; none where the key may not list them, which `check` tells.
-async fn unfinished(store: &dyn Store) -> Result<Vec<Unfinished>, StoreError> {
+pub async fn unfinished(store: &dyn Store) -> Result<Vec<Unfinished>, StoreError> {
     match listing::uploads(store, "").try_collect::<Vec<_>>().await {
         Ok(uploads) => Ok(uploads
             .into_iter()

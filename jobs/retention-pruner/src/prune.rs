@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use plana_backup::FileLocks;
 use plana_harness::{Context, Event, Failure, ItemReport, Outcome, Retained, human};
 use plana_plan::{
     retention::{GroupPlan, Plan, Standing, Stock},
@@ -13,8 +12,8 @@ use plana_storage::StoreError;
 use serde_json::json;
 
 use crate::{
-    PlanArgs, alarms,
-    apply::{Applied, Pruner},
+    JOB, PlanArgs, alarms,
+    apply::{Applied, Pruner, delete_listed},
     error::RunError,
     listing::below,
     memory::Memory,
@@ -47,27 +46,20 @@ async fn run(context: &Context, args: &PlanArgs) -> Result<(), RunError> {
     let works: Vec<_> = plan.groups.iter().map(|group| apply(context, &pruner, group)).collect();
     let deleted: u64 = stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<u64>>().await.into_iter().sum();
     context.report().saw_all(&Selection::default());
-    Memory::keep_inventory(context.state(), opened.store.url(), plan.committed().saturating_sub(deleted), context.started_at());
+    Memory::keep_inventory(context.state(), JOB, opened.store.url(), plan.committed().saturating_sub(deleted), context.started_at());
     if context.cancel().is_cancelled() { Ok(()) } else { sweep(&opened, &pruner, plan).await }
 }
 
 async fn prepare(context: &Context, args: &PlanArgs) -> Result<(Opened, Planned, std::fs::File), RunError> {
     let opened = Opened::new(context).await?;
     setup::require_permission(context, &opened)?;
-    setup::require_same_clock(&opened).await?;
-    let lock = lock(context, &opened)?;
+    setup::require_same_clock(&opened.store).await?;
+    let lock = setup::lock(context, opened.store.url())?;
     let planned = opened.plan(context, args).await?;
     if !args.accept_shrink {
         setup::require_no_shrink(context, &opened, &planned)?;
     }
     Ok((opened, planned, lock))
-}
-
-/// One run at a time for a store. Two on different hosts do no harm: each set is listed again before it is deleted.
-fn lock(context: &Context, opened: &Opened) -> Result<std::fs::File, RunError> {
-    let url = opened.store.url();
-    let locks = FileLocks::open(context.state().dir()).map_err(RunError::Lock)?;
-    locks.try_store(url).map_err(RunError::Lock)?.ok_or_else(|| RunError::Locked { url: url.to_owned() })
 }
 
 /// Deletes what may go of a name, and gives how many backups went.
@@ -131,7 +123,8 @@ pub fn standing(group: &GroupPlan) -> &'static str {
 
 /// Probes and uploads that were left behind.
 async fn sweep(opened: &Opened, pruner: &Pruner, plan: &Plan) -> Result<(), RunError> {
-    let (aborted, mut errors) = uploads::sweep(&opened.store, plan).await;
+    let doomed = plan.uploads.iter().filter(|upload| upload.verdict.is_delete()).map(|planned| &planned.upload);
+    let (aborted, mut errors) = uploads::sweep(&opened.store, doomed).await;
     let doomed: Vec<_> = plan.probes.iter().filter(|probe| probe.verdict.is_delete()).collect();
     let mut swept = 0;
     if !doomed.is_empty() {
@@ -144,7 +137,7 @@ async fn sweep(opened: &Opened, pruner: &Pruner, plan: &Plan) -> Result<(), RunE
                 .any(|probe| probe.key == key && now.probes.get(key).is_some_and(|now| now.latest_change == probe.loose.latest_change))
         };
         let batch: Vec<_> = listed.into_iter().filter(|one| same(&one.key)).collect();
-        let outcomes = pruner.delete_listed(&batch).await?;
+        let outcomes = delete_listed(&pruner.store, pruner.is_versioned, &batch).await?;
         swept = outcomes.iter().filter(|result| result.is_ok()).count();
         errors.extend(outcomes.into_iter().filter_map(Result::err));
     }

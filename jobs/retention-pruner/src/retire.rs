@@ -4,6 +4,7 @@ use plana_harness::{Answer, Context, Failure};
 use plana_plan::{Area, moment::Moment, retention::Retirement};
 
 use crate::{
+    JOB,
     error::RunError,
     listing::{self, Whole},
     memory::Memory,
@@ -29,7 +30,7 @@ async fn say(context: &Context, name: &str, by: Option<Moment>, cancel: bool) ->
     let retirement = (!cancel).then(|| Retirement { at: context.started_at(), by: by.map(|by| by.instant()) });
     if !context.dry_run() {
         let state = plana_harness::State::new(context.state().dir(), false);
-        Memory::keep_retirement(&state, opened.store.url(), name, retirement)?;
+        Memory::keep_retirement(&state, (JOB, opened.store.url()), name, retirement)?;
     }
     let said = match (retirement, by) {
         (None, _) => format!("{name} is not retired: floor and freeze hold for it"),

@@ -1,5 +1,7 @@
 //! `--dry-run` and `--explain`: a plan for people and for programs.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use plana_config::Config;
 use plana_harness::{Answer, Column, Context, Failure, Tone, human};
@@ -28,7 +30,7 @@ async fn show(context: &Context, args: &PlanArgs) -> Result<Answer, RunError> {
     let opened = Opened::new(context).await?;
     let planned = opened.plan(context, args).await?;
     let stops = stops(context, &opened, &planned, args).await?;
-    Ok(answer(context.config(), opened.store.url(), &planned.plan, &stops))
+    Ok(answer(context.config(), opened.store.url(), planned.plan, &stops))
 }
 
 /// The guards that would stop a run.
@@ -37,7 +39,7 @@ async fn stops(context: &Context, opened: &Opened, planned: &Planned, args: &Pla
     let mut note =
         |result: Result<(), Refusal>| stops.extend(result.err().map(|refusal| format!("a run would be refused: failed to {refusal}")));
     note(setup::require_permission(context, opened));
-    match setup::require_same_clock(opened).await {
+    match setup::require_same_clock(&opened.store).await {
         Err(RunError::Refused(refusal)) => note(Err(refusal)),
         other => other?,
     }
@@ -51,20 +53,31 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-fn answer(config: &Config, url: &str, plan: &Plan, stops: &[String]) -> Answer {
+/// Rows of a table for people. A table is held whole, for the widths of its columns; programs get all rows, one after the other.
+pub const MOST_ROWS: usize = 1_000;
+
+/// How many rows of a table are left out, where any are.
+pub fn left_out(rows: usize) -> Option<String> {
+    (rows > MOST_ROWS).then(|| format!("… and {} more; --output json has all of them", human::integer((rows - MOST_ROWS) as i128)))
+}
+
+fn answer(config: &Config, url: &str, plan: Plan, stops: &[String]) -> Answer {
+    let plan = &Arc::new(plan);
     let summary = Summary::of(plan);
     let mut answer = Answer::default().text(format!("Plan for {} at {}", printable(url), time(plan.times.at)));
     let doomed: Vec<_> = plan.doomed().collect();
     if !doomed.is_empty() {
-        answer = answer.text("These go:").grid(set_columns(&doomed));
+        answer = add_sets(answer.text("These go:"), &doomed);
     }
     let guarded = guarded(plan);
     if !guarded.is_empty() {
-        answer = answer.text("These are past their windows, or not understood, and stay:").grid(set_columns(&guarded));
+        answer = add_sets(answer.text("These are past their windows, or not understood, and stay:"), &guarded);
     }
-    let loose = loose(plan);
+    let loose: Vec<String> = loose(plan).take(MOST_ROWS).collect();
     if !loose.is_empty() {
-        answer = answer.text(format!("Left behind by nobody's backup, and going:\n  {}", loose.join("\n  ")));
+        let more = left_out(self::loose(plan).count());
+        let lines: Vec<String> = loose.into_iter().chain(more).collect();
+        answer = answer.text(format!("Left behind by nobody's backup, and going:\n  {}", lines.join("\n  ")));
     }
     answer = answer.grid(summary_columns(config, &summary));
     let warnings: Vec<String> = stops.iter().cloned().chain(alarms::warnings(plan)).map(|warning| format!("  {warning}")).collect();
@@ -92,6 +105,11 @@ fn guarded(plan: &Plan) -> Vec<(&GroupPlan, &PlannedSet)> {
     sets.filter(|(_, set)| special(&set.verdict)).collect()
 }
 
+fn add_sets(answer: Answer, sets: &[(&GroupPlan, &PlannedSet)]) -> Answer {
+    let answer = answer.grid(set_columns(&sets[..sets.len().min(MOST_ROWS)]));
+    left_out(sets.len()).into_iter().fold(answer, Answer::text)
+}
+
 fn set_columns(sets: &[(&GroupPlan, &PlannedSet)]) -> Vec<Column> {
     let words = |text: &dyn Fn(&GroupPlan, &PlannedSet) -> String| sets.iter().map(|(group, set)| text(group, set)).collect::<Vec<_>>();
     vec![
@@ -101,12 +119,12 @@ fn set_columns(sets: &[(&GroupPlan, &PlannedSet)]) -> Vec<Column> {
     ]
 }
 
-fn loose(plan: &Plan) -> Vec<String> {
+fn loose(plan: &Plan) -> impl Iterator<Item = String> {
     let probes = plan.probes.iter().filter(|probe| probe.verdict.is_delete()).map(|probe| printable(&probe.key));
     let uploads = plan.uploads.iter().filter(|upload| upload.verdict.is_delete());
     let uploads =
         uploads.map(|one| format!("the unfinished upload of {}, begun at {}", printable(&one.upload.key), time(one.upload.initiated)));
-    probes.chain(uploads).collect()
+    probes.chain(uploads)
 }
 
 fn price(config: &Config) -> Option<Price> {
@@ -133,20 +151,11 @@ fn summary_columns(config: &Config, summary: &Summary) -> Vec<Column> {
     columns
 }
 
-fn for_programs(answer: Answer, config: &Config, url: &str, plan: &Plan, summary: &Summary, stops: &[String]) -> Answer {
+fn for_programs(answer: Answer, config: &Config, url: &str, plan: &Arc<Plan>, summary: &Summary, stops: &[String]) -> Answer {
     let cost = |billed: u64| price(config).map(|price| price.of(billed));
     let amount = |amount: &plana_plan::retention::summary::Amount| json!({ "sets": amount.sets, "bytes": amount.bytes, "billed_bytes": amount.billed_bytes, "cost_per_month": cost(amount.billed_bytes) });
     let rows = summary.0.iter().map(|(row, tally)| json!({ "label": row, "kept": amount(&tally.kept), "freed": amount(&tally.freed) }));
     let total = summary.total();
-    let groups = plan.groups.iter().map(|group| {
-        json!({
-            "area": group.key.area, "name": group.key.plain_name(), "standing": standing(group),
-            "newest": group.newest.map(|stamp| stamp.to_string()), "oldest": group.oldest.map(|stamp| stamp.to_string()),
-        })
-    });
-    let probes = plan.probes.iter().map(|probe| verdict(&probe.key, &probe.verdict));
-    let uploads = plan.uploads.iter().map(|upload| verdict(&upload.upload.key, &upload.verdict));
-    let sets = plan.groups.iter().flat_map(|group| group.sets.iter().map(move |set| as_json(group, set).to_string()));
     answer
         .json("store", url)
         .json("as_of", time(plan.times.at))
@@ -155,11 +164,40 @@ fn for_programs(answer: Answer, config: &Config, url: &str, plan: &Plan, summary
         .json("total", json!({ "kept": amount(&total.kept), "freed": amount(&total.freed), "currency": config.retention.price.currency }))
         .json("remaining", plan.remaining)
         .json("alarms", alarms::data(plan))
-        .json("groups", groups.collect::<Value>())
-        .json("probes", probes.collect::<Value>())
-        .json("uploads", uploads.collect::<Value>())
-        .json("unknown", plan.unknown.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>())
-        .json_rows("sets", sets.collect())
+        .json_rows("groups", each(plan, plan.groups.len(), |plan, at| group_as_json(&plan.groups[at])))
+        .json_rows("probes", each(plan, plan.probes.len(), |plan, at| verdict(&plan.probes[at].key, &plan.probes[at].verdict)))
+        .json_rows("uploads", each(plan, plan.uploads.len(), |plan, at| verdict(&plan.uploads[at].upload.key, &plan.uploads[at].verdict)))
+        .json_rows("unknown", each(plan, plan.unknown.len(), |plan, at| json!(plan.unknown[at].0)))
+        .json_rows("sets", each_set(plan))
+}
+
+/// A row for each of so many things, made of the plan when its turn comes.
+pub fn each<P: Send + Sync + 'static>(
+    plan: &Arc<P>,
+    count: usize,
+    row: fn(&P, usize) -> Value,
+) -> impl Iterator<Item = String> + Send + 'static {
+    let plan = Arc::clone(plan);
+    (0..count).map(move |at| row(&plan, at).to_string())
+}
+
+fn each_set(plan: &Arc<Plan>) -> impl Iterator<Item = String> + Send + 'static {
+    let plan = Arc::clone(plan);
+    let places = (0..plan.groups.len()).flat_map({
+        let plan = Arc::clone(&plan);
+        move |at| (0..plan.groups[at].sets.len()).map(move |within| (at, within))
+    });
+    places.map(move |(at, within)| {
+        let group = &plan.groups[at];
+        as_json(group, &group.sets[within]).to_string()
+    })
+}
+
+fn group_as_json(group: &GroupPlan) -> Value {
+    json!({
+        "area": group.key.area, "name": group.key.plain_name(), "standing": standing(group),
+        "newest": group.newest.map(|stamp| stamp.to_string()), "oldest": group.oldest.map(|stamp| stamp.to_string()),
+    })
 }
 
 fn verdict(key: &str, verdict: &Verdict) -> Value {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use plana_plan::retention::Plan;
+use plana_plan::retention::Unfinished;
 use plana_storage::{DynStore, StoreError, listing};
 
 /// Aborts at the same time.
@@ -11,9 +11,8 @@ const AT_ONCE: usize = 8;
 /// Parts that were on their way may outlive an abort: it is said again until none is left.
 const ROUNDS: usize = 4;
 
-/// Aborts what the plan says. Gives how many are gone, and what could not be aborted.
-pub async fn sweep(store: &DynStore, plan: &Plan) -> (usize, Vec<StoreError>) {
-    let doomed = plan.uploads.iter().filter(|upload| upload.verdict.is_delete()).map(|planned| &planned.upload);
+/// Aborts these. Gives how many are gone, and what could not be aborted.
+pub async fn sweep(store: &DynStore, doomed: impl Iterator<Item = &Unfinished>) -> (usize, Vec<StoreError>) {
     let doomed: BTreeSet<(String, String)> = doomed.map(|upload| (upload.key.clone(), upload.upload_id.clone())).collect();
     let (mut left, mut errors) = (doomed.clone(), Vec::new());
     for _ in 0..ROUNDS {

@@ -40,11 +40,12 @@ pub use units::{ByteSize, HumanDuration};
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// The jobs, as the configuration names them.
-pub const JOBS: [&str; 7] = [
+pub const JOBS: [&str; 8] = [
     "pg_dump_to_sos",
     "pg_dump_templates",
     "filestore_tarball",
     "retention_pruner",
+    "retention_pruner_mirror",
     "insurance_snapshot",
     "partition_roller",
     "restore_from_sos",

@@ -8,6 +8,7 @@ mod dump;
 mod escrow;
 mod filestore;
 pub(crate) mod keys;
+mod mirror;
 mod observe;
 mod partitions;
 mod postgres;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use dump::{Dump, Encryption, Restore, RolePasswords, Rule, SqlLookup, Tiers};
 pub use escrow::{Escrow, EscrowKey, OnMissing};
 pub use filestore::{Filestore, FilestoreSource, TarballCompression};
+pub use mirror::{Mirror, WithoutLedger};
 pub use observe::{EventDetail, Events, Metrics, Ping};
 pub use partitions::{DeploymentRetention, PartitionedTables, Partitions, Retired};
 pub use postgres::Postgres;
@@ -55,6 +57,8 @@ pub struct Config {
     pub tiers: Tiers,
     /// How long sets are kept.
     pub retention: Retention,
+    /// How long a registry's mirror keeps what nobody pulls.
+    pub mirror: Mirror,
     /// To whom payloads are encrypted.
     pub encryption: Encryption,
     /// Which keys dumps need, and to whom copies of them are encrypted.

@@ -11,7 +11,7 @@ use plana_plan::{Label, window::Window};
 
 use crate::{
     Config, HumanDuration,
-    schema::{Dump, Retention, Rule, S3Client, Tiers, Upload},
+    schema::{Dump, Mirror, Retention, Rule, S3Client, Tiers, Upload},
 };
 
 /// Something that is wrong with a key of the whole configuration.
@@ -66,6 +66,7 @@ pub(crate) fn validate(config: &Config) -> Vec<Finding> {
     findings.require_text(&config.restore.scratch_user, &["restore", "scratch_user"], "name a user of this host, such as postgres");
     rules(&config.rules, &mut findings);
     retention(&config.retention, &mut findings);
+    mirror(&config.mirror, &mut findings);
     tiers(&config.tiers, &config.retention, &mut findings);
     recipients(&config.encryption.recipients, &["encryption", "recipients"], &mut findings);
     escrow::escrow(config, &mut findings);
@@ -131,15 +132,7 @@ fn retention(retention: &Retention, findings: &mut Findings) {
     findings.require(retention.max_sets >= 1, &path("max_sets"), "is 0", "to delete nothing, set retention.enabled to false");
     let percent = retention.max_shrink_percent <= 100;
     findings.require(percent, &path("max_shrink_percent"), "is more than 100", "100 switches this guard off");
-    for url in &retention.stores {
-        let is_url = url.parse::<crate::StoreUrl>();
-        findings.require(
-            is_url.is_ok(),
-            &path("stores"),
-            format!("`{url}` is not a store's URL"),
-            "write s3://bucket/prefix or file:///directory",
-        );
-    }
+    store_urls(&retention.stores, &path("stores"), findings);
     let price = retention.price.per_gib_month.is_none_or(|price| price.is_finite() && price >= 0.0);
     findings.require(price, &["retention", "price", "per_gib_month"], "is no price", "write it like 0.02, or leave it out");
     for legacy in &retention.legacy {
@@ -155,6 +148,24 @@ fn retention(retention: &Retention, findings: &mut Findings) {
         let what = format!("{unknown} is shorter than {label}'s {longest}: what nobody knows must be kept longest");
         findings.require(unknown >= longest, &["retention", "windows", Label::UNCLASSIFIED], what, "lengthen it, or leave it out");
     }
+}
+
+fn store_urls(urls: &[String], path: &[&str], findings: &mut Findings) {
+    for url in urls {
+        let is_url = url.parse::<crate::StoreUrl>();
+        findings.require(is_url.is_ok(), path, format!("`{url}` is not a store's URL"), "write s3://bucket/prefix or file:///directory");
+    }
+}
+
+fn mirror(mirror: &Mirror, findings: &mut Findings) {
+    let path = |key| ["mirror", key];
+    store_urls(&mirror.stores, &path("stores"), findings);
+    let nothing = "to delete nothing, set mirror.enabled to false";
+    findings.require(mirror.max_manifests >= 1, &path("max_manifests"), "is 0", nothing);
+    findings.require(mirror.max_blobs >= 1, &path("max_blobs"), "is 0", nothing);
+    findings.require(mirror.max_shrink_percent <= 100, &path("max_shrink_percent"), "is more than 100", "100 switches this guard off");
+    let gap = mirror.ledger_gap < mirror.window;
+    findings.require(gap, &path("ledger_gap"), "is no shorter than mirror.window", "a ledger that may be silent so long shows nothing");
 }
 
 fn tiers(tiers: &Tiers, retention: &Retention, findings: &mut Findings) {

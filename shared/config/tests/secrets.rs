@@ -13,7 +13,7 @@ const MARKER: &str = "hunter2";
 const NUMBER: &str = "7305819";
 
 /// Every key that holds a secret; `the_secrets_here_are_the_schemas` compares with the schema.
-const SECRETS: [(&str, &str); 18] = [
+const SECRETS: [(&str, &str); 21] = [
     ("store.backups", "access_key_id"),
     ("store.backups", "secret_access_key"),
     ("store.backups", "session_token"),
@@ -23,6 +23,9 @@ const SECRETS: [(&str, &str); 18] = [
     ("store.escrow", "access_key_id"),
     ("store.escrow", "secret_access_key"),
     ("store.escrow", "session_token"),
+    ("store.mirror", "access_key_id"),
+    ("store.mirror", "secret_access_key"),
+    ("store.mirror", "session_token"),
     ("escrow.keys.key", "secret"),
     ("postgres", "dsn"),
     ("restore", "scratch_dsn"),
@@ -48,7 +51,8 @@ fn shown(toml: &str, env: &[(String, String)], overrides: Vec<Override>) -> Stri
         Ok(loaded) => {
             let config = &loaded.config;
             let json = serde_json::to_string(config).expect("JSON");
-            let stores = [StoreName::Backups, StoreName::Templates].map(|name| config.store_credentials(name, &source.env));
+            let stores = [StoreName::Backups, StoreName::Templates, StoreName::Mirror];
+            let stores = stores.map(|name| config.store_credentials(name, &source.env));
             let others = (
                 config.postgres_dsn(&source.env),
                 config.events_url(&source.env),

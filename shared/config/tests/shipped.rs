@@ -65,7 +65,7 @@ fn what_the_example_comments_out_is_good_too() {
         } else if line.starts_with("# ") && uncommented.split_once(" = ").is_some_and(|(key, _)| !key.trim_matches('"').contains(' ')) {
             tried += 1;
             let needed = match section.as_str() {
-                "[store.backups]" | "[store.templates]" | "[store.escrow]" => "url = \"s3://bucket\"\n",
+                "[store.backups]" | "[store.templates]" | "[store.escrow]" | "[store.mirror]" => "url = \"s3://bucket\"\n",
                 "[escrow.keys.EXO_ENCRYPTION_KEY]" => "databases = [\"exo\"]\n",
                 "[filestore.sources.tenants]" => "root = \"/srv/nfs\"\n",
                 "[partitions.tables.audit]" => "table = \"public.audit_log\"\n",

@@ -1,5 +1,7 @@
 //! What a question about the store or a set is answered with: for people, or as one JSON object.
 
+use std::{fmt, io};
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -9,11 +11,20 @@ use crate::{
 };
 
 /// An answer: blocks for people, and the same for programs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Answer {
     blocks: Vec<Block>,
     json: Map<String, Value>,
-    rows: Option<(String, Vec<String>)>,
+    rows: Vec<(String, Rows)>,
+}
+
+/// Elements of an array that are made while they are written.
+struct Rows(Box<dyn Iterator<Item = String> + Send>);
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rows")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -35,10 +46,14 @@ impl Answer {
         self
     }
 
-    /// With an array of the JSON object, each element written already: a hundred thousand of them take a third of the memory
-    /// that they would take as values. One array at most; the last one counts.
-    pub fn json_rows(mut self, key: &str, rows: Vec<String>) -> Self {
-        self.rows = Some((key.to_owned(), rows));
+    /// With an array of the JSON object, each element a JSON text. They are taken one after the other while they are written, so
+    /// that a million of them need no more memory than what they are made of. Arrays come last, in the order in which they are given.
+    pub fn json_rows<I>(mut self, key: &str, rows: I) -> Self
+    where
+        I: IntoIterator<Item = String>,
+        I::IntoIter: Send + 'static,
+    {
+        self.rows.push((key.to_owned(), Rows(Box::new(rows.into_iter()))));
         self
     }
 
@@ -57,8 +72,8 @@ pub(crate) fn render_text(answer: &Answer, look: Look) -> String {
     answer.blocks.iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
-/// The object that every job's result is, with the answer's own keys at its end.
-pub(crate) fn render_json(job: &str, run_id: &str, answer: &Answer, spread: bool) -> serde_json::Result<String> {
+/// Writes the object that every job's result is, with the answer's own keys at its end.
+pub(crate) fn write_json(job: &str, run_id: &str, answer: Answer, spread: bool, out: &mut dyn io::Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Whole<'a> {
         schema: u32,
@@ -72,17 +87,19 @@ pub(crate) fn render_json(job: &str, run_id: &str, answer: &Answer, spread: bool
     }
     let exit = Exit::Done;
     let whole = Whole { schema: 1, job, version: crate::VERSION, run_id, outcome: exit, exit_code: exit.code(), answer: &answer.json };
-    let mut text = if spread { serde_json::to_string_pretty(&whole)? } else { serde_json::to_string(&whole)? };
-    if let Some((key, rows)) = &answer.rows {
-        // The object's last brace, behind which the array goes.
-        text.truncate(text.trim_end_matches('}').trim_end().len());
-        text.push_str(&format!(",{}:[", serde_json::to_string(key)?));
-        for (at, row) in rows.iter().enumerate() {
-            text.extend([if at > 0 { "," } else { "" }, row]);
+    let text = if spread { serde_json::to_string_pretty(&whole)? } else { serde_json::to_string(&whole)? };
+    // The object's last brace, before which the arrays go.
+    let open = text.strip_suffix('}').unwrap_or(&text).trim_end();
+    out.write_all(open.as_bytes())?;
+    for (key, rows) in answer.rows {
+        write!(out, ",{}:[", serde_json::to_string(&key)?)?;
+        for (at, row) in rows.0.enumerate() {
+            out.write_all(if at > 0 { b"," } else { b"" })?;
+            out.write_all(row.as_bytes())?;
         }
-        text.push_str("]}");
+        out.write_all(b"]")?;
     }
-    Ok(text)
+    out.write_all(b"}")
 }
 
 #[cfg(test)]
@@ -96,12 +113,50 @@ mod tests {
             .grid(vec![Column::words("set", ["a".to_owned(), "b".to_owned()])])
             .json("sets", vec!["a", "b"]);
         assert_eq!(render_text(&answer, Look::default()), "Two sets.\n\nSET\na\nb");
-        let whole: Value = serde_json::from_str(&render_json("job", "run", &answer, false).unwrap()).unwrap();
+        let whole = written(answer, false);
         assert_eq!((&whole["schema"], &whole["exit_code"], &whole["sets"][1]), (&Value::from(1), &Value::from(0), &Value::from("b")));
-        let written = Answer::default().json("of", "x").json_rows("sets", vec!["{\"a\":1}".to_owned(), "{}".to_owned()]);
+        let two = || {
+            Answer::default().json("of", "x").json_rows("sets", vec!["{\"a\":1}".to_owned(), "{}".to_owned()]).json_rows("none", Vec::new())
+        };
         for spread in [false, true] {
-            let whole: Value = serde_json::from_str(&render_json("job", "run", &written, spread).unwrap()).unwrap();
+            let whole = written(two(), spread);
             assert_eq!((&whole["of"], &whole["sets"]), (&Value::from("x"), &serde_json::json!([{ "a": 1 }, {}])));
+            assert_eq!(whole["none"], serde_json::json!([]));
         }
+    }
+
+    fn written(answer: Answer, spread: bool) -> Value {
+        let mut out = Vec::new();
+        write_json("job", "run", answer, spread, &mut out).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    /// A row is made when it is its turn, and not before.
+    #[test]
+    fn rows_are_written_one_by_one() {
+        use std::sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        };
+        struct Watch(Arc<AtomicUsize>, usize);
+        impl io::Write for Watch {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 += bytes.iter().filter(|byte| **byte == b'#').count();
+                assert!(self.0.load(Ordering::SeqCst) <= self.1 + 1, "made ahead of what is written");
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let rows = (0..1000).map(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            "\"#\"".to_owned()
+        });
+        let mut out = Watch(Arc::clone(&made), 0);
+        write_json("job", "run", Answer::default().json_rows("rows", rows), false, &mut out).unwrap();
+        assert_eq!((out.1, made.load(Ordering::SeqCst)), (1000, 1000));
     }
 }

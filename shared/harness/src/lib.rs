@@ -36,6 +36,6 @@ pub use failure::{Failure, chain};
 pub use grid::{Column, Tone};
 pub use harness::Harness;
 pub use progress::{ItemProgress, Progress};
-pub use report::{Extra, FileCounts, ItemReport, Outcome, PartitionCounts, Reporter, Retained};
+pub use report::{Extra, FileCounts, ItemKind, ItemReport, Outcome, PartitionCounts, Reporter, Retained};
 pub use state::State;
 pub use tls::install_tls;

@@ -44,17 +44,21 @@ pub(crate) fn checks(job: &str, run_id: &str, lines: &[CheckLine], format: Outpu
     write(out, "stdout", &text)
 }
 
-/// Writes an answer.
+/// Writes an answer, its JSON as it is made.
 ///
 /// # Errors
 /// As [`report`].
-pub(crate) fn answer(job: &str, run_id: &str, answer: &Answer, format: OutputFormat) -> Result<(), Failure> {
+pub(crate) fn answer(job: &str, run_id: &str, answer: Answer, format: OutputFormat) -> Result<(), Failure> {
     let out = io::stdout();
-    let text = match format {
-        OutputFormat::Text => answer::render_text(answer, look(&out)),
-        OutputFormat::Json => answer::render_json(job, run_id, answer, out.is_terminal()).map_err(|error| cannot("stdout", error))?,
-    };
-    write(out, "stdout", &text)
+    match format {
+        OutputFormat::Text => write(&out, "stdout", &answer::render_text(&answer, look(&out))),
+        OutputFormat::Json => {
+            // Locked to its end, so that nothing of another thread comes between.
+            let (spread, mut out) = (out.is_terminal(), io::BufWriter::with_capacity(1 << 16, out.lock()));
+            let written = answer::write_json(job, run_id, answer, spread, &mut out);
+            written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(|error| cannot("stdout", error))
+        }
+    }
 }
 
 fn look(out: &(impl IsTerminal + AsFd)) -> Look {

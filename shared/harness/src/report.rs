@@ -126,13 +126,59 @@ pub struct Retained {
     pub freed_bytes: u64,
 }
 
+/// What kind of thing an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ItemKind {
+    /// What is backed up under that area.
+    Area(Area),
+    /// A repository of a registry's mirror.
+    MirrorRepository,
+    /// The blobs of a registry's mirror.
+    MirrorBlobs,
+}
+
+impl ItemKind {
+    /// One word, such as `pg`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ItemKind::Area(area) => area.as_str(),
+            ItemKind::MirrorRepository => "mirror",
+            ItemKind::MirrorBlobs => "mirror-blobs",
+        }
+    }
+}
+
+impl From<Area> for ItemKind {
+    fn from(area: Area) -> Self {
+        ItemKind::Area(area)
+    }
+}
+
+impl PartialEq<Area> for ItemKind {
+    fn eq(&self, area: &Area) -> bool {
+        *self == ItemKind::Area(*area)
+    }
+}
+
+impl std::fmt::Display for ItemKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ItemKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// What became of one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemReport {
     /// The database's, tenant's or table's name, as it is.
     pub name: String,
-    /// What kind of thing.
-    pub area: Area,
+    /// What kind of thing; told to programs as the area.
+    pub area: ItemKind,
     /// What became of it.
     pub outcome: Outcome,
     /// The key of the set, or of its payload.
@@ -163,10 +209,10 @@ pub struct ItemReport {
 
 impl ItemReport {
     /// An item about which nothing else is known yet.
-    pub fn new(area: Area, name: impl Into<String>, outcome: Outcome) -> Self {
+    pub fn new(area: impl Into<ItemKind>, name: impl Into<String>, outcome: Outcome) -> Self {
         ItemReport {
             name: name.into(),
-            area,
+            area: area.into(),
             outcome,
             key: None,
             bytes: None,
@@ -184,7 +230,7 @@ impl ItemReport {
     }
 
     /// A failed item. The error completes the sentence "failed to …".
-    pub fn failed(area: Area, name: impl Into<String>, error: impl std::fmt::Display) -> Self {
+    pub fn failed(area: impl Into<ItemKind>, name: impl Into<String>, error: impl std::fmt::Display) -> Self {
         ItemReport { error: Some(error.to_string()), ..ItemReport::new(area, name, Outcome::Failed) }
     }
 

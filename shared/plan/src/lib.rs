@@ -18,6 +18,7 @@ pub mod inventory;
 pub mod label;
 pub mod leftover;
 pub mod manifest;
+pub mod mirror;
 pub mod moment;
 pub mod name;
 pub mod partition;

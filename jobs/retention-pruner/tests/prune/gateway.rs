@@ -13,7 +13,7 @@ use crate::{ago, allowed, keys};
 pub const LONG_AGO: &str = "2020-01-01T00:00:00.000Z";
 
 /// Every time in a listing becomes that one.
-fn age(answer: &mut Answer) {
+pub fn age(answer: &mut Answer) {
     let mut text = String::from_utf8_lossy(&answer.body).into_owned();
     for element in ["LastModified", "Initiated"] {
         let (open, close) = (format!("<{element}>"), format!("</{element}>"));
@@ -148,9 +148,11 @@ fn a_clock_that_is_off_stops_the_run() {
 #[test]
 fn versions_and_delete_markers_go_by_their_ids() {
     let (job, s3) = aged(Gateway::shared().bucket_builder("prune").versioned().create().unwrap());
-    nights(&s3.bucket, "acme.app", &[60, 50, 2, 1, 0]);
-    // Overwritten, and deleted by somebody.
-    let old = back_up(&s3.bucket, "acme.app", "starter", ago(60), 60);
+    nights(&s3.bucket, "acme.app", &[50, 2, 1, 0]);
+    // Overwritten, and deleted by somebody. Of one moment: another second would make another set.
+    let begun = ago(60);
+    back_up(&s3.bucket, "acme.app", "starter", begun, 60);
+    let old = back_up(&s3.bucket, "acme.app", "starter", begun, 60);
     let hidden = back_up(&s3.bucket, "acme.app", "starter", ago(70), 70);
     let kept = back_up(&s3.bucket, "acme.app", "starter", ago(10), 10);
     for set in [&hidden, &kept] {

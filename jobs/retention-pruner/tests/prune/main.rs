@@ -7,6 +7,7 @@ mod files;
 mod gateway;
 mod guards;
 mod many;
+mod mirror;
 
 use std::{
     fs,

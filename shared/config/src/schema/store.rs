@@ -16,6 +16,8 @@ pub struct Stores {
     pub templates: Option<Store>,
     /// Where keys are kept that backups need: never beside them.
     pub escrow: Option<Store>,
+    /// Where a container registry keeps its mirror: pruned, and never backed up to.
+    pub mirror: Option<Store>,
 }
 
 /// A store's place under `[store]`. A new store is a field of [`Stores`] and a name here.
@@ -27,6 +29,8 @@ pub enum StoreName {
     Templates,
     /// Where keys are kept that backups need.
     Escrow,
+    /// Where a container registry keeps its mirror.
+    Mirror,
 }
 
 impl StoreName {
@@ -36,14 +40,15 @@ impl StoreName {
             StoreName::Backups => "backups",
             StoreName::Templates => "templates",
             StoreName::Escrow => "escrow",
+            StoreName::Mirror => "mirror",
         }
     }
 }
 
 impl Stores {
     /// All stores that the schema has, configured or not.
-    pub fn all(&self) -> [(StoreName, Option<&Store>); 3] {
-        [StoreName::Backups, StoreName::Templates, StoreName::Escrow].map(|name| (name, self.get(name)))
+    pub fn all(&self) -> [(StoreName, Option<&Store>); 4] {
+        [StoreName::Backups, StoreName::Templates, StoreName::Escrow, StoreName::Mirror].map(|name| (name, self.get(name)))
     }
 
     /// One store, where it is configured.
@@ -52,6 +57,7 @@ impl Stores {
             StoreName::Backups => self.backups.as_ref(),
             StoreName::Templates => self.templates.as_ref(),
             StoreName::Escrow => self.escrow.as_ref(),
+            StoreName::Mirror => self.mirror.as_ref(),
         }
     }
 }
@@ -66,7 +72,7 @@ pub struct Store {
     pub endpoint: Option<String>,
     /// The region, for Exoscale the zone; else `AWS_REGION`, `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
-    /// The access key; else the credential `store.backups.access_key_id`, else `AWS_ACCESS_KEY_ID`.
+    /// The access key; else the credential `store.backups.access_key_id` (or of another store), else `AWS_ACCESS_KEY_ID`.
     pub access_key_id: Option<Secret>,
     /// A file that holds the access key.
     pub access_key_id_file: Option<PathBuf>,

@@ -154,7 +154,7 @@ impl Harness {
             let context = self.context(&start, config, Events::default(), cancel.clone(), true);
             let ended = within_grace(tokio::spawn(work(context.clone())), &cancel).await;
             context.progress().clear();
-            output::answer(self.job, &start.run_id, &ended?, self.common.output)
+            output::answer(self.job, &start.run_id, ended?, self.common.output)
         };
         match answered.await {
             Ok(()) => Exit::Done,

@@ -4,23 +4,68 @@ use chrono::TimeDelta;
 
 use crate::{escrow::ESCROW, name::printable};
 
+/// What a run prunes, and how its settings are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruned {
+    /// Backups.
+    Backups,
+    /// A registry's mirror.
+    Mirror,
+}
+
+impl Pruned {
+    /// The section of the configuration.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Pruned::Backups => "retention",
+            Pruned::Mirror => "mirror",
+        }
+    }
+
+    const fn store(self) -> &'static str {
+        match self {
+            Pruned::Backups => "store.backups at the backups' store",
+            Pruned::Mirror => "store.mirror at the mirror's store",
+        }
+    }
+
+    const fn call(self) -> &'static str {
+        match self {
+            Pruned::Backups => "retention-pruner",
+            Pruned::Mirror => "retention-pruner mirror",
+        }
+    }
+
+    const fn counted(self) -> &'static str {
+        match self {
+            Pruned::Backups => "committed sets",
+            Pruned::Mirror => "manifests",
+        }
+    }
+}
+
 /// Why a run deletes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The operator has not said that it may delete.
     #[error(
-        "delete anything: retention.enabled is false; read what `retention-pruner --dry-run` says it would delete, then set it to true"
+        "delete anything: {section}.enabled is false; read what `{call} --dry-run` says it would delete, then set it to true",
+        section = .0.section(), call = .0.call()
     )]
-    NotEnabled,
+    NotEnabled(Pruned),
     /// The store is not one that may be pruned.
-    #[error("prune {url}: it is not named in retention.stores; if it is meant, add \"{url}\" there")]
+    #[error("prune {url}: it is not named in {section}.stores; if it is meant, add \"{url}\" there", section = .what.section())]
     NotNamed {
+        /// What was to be pruned.
+        what: Pruned,
         /// The store.
         url: String,
     },
     /// The store is where template seeds are kept.
-    #[error("prune {url}: {why}, and seeds are kept for ever; no setting changes that: point store.backups at the backups' store")]
+    #[error("prune {url}: {why}, and seeds are kept for ever; no setting changes that: point {store}", store = .what.store())]
     Templates {
+        /// What was to be pruned.
+        what: Pruned,
         /// The store.
         url: String,
         /// What shows it.
@@ -50,19 +95,41 @@ pub enum Refusal {
     },
     /// Far fewer backups than at the last run.
     #[error(
-        "take the listing for whole: the last run left {before} committed sets, and now there are {now}, {percent} % fewer (more than \
-         retention.max_shrink_percent = {most}); find out who deleted them, or whether the store lists all; if it is meant to be so, \
-         run once with --accept-shrink"
+        "take the listing for whole: the last run left {before} {counted}, and now there are {now}, {percent} % fewer (more than \
+         {section}.max_shrink_percent = {most}); find out who deleted them, or whether the store lists all; if it is meant to be so, \
+         run once with --accept-shrink",
+        counted = .what.counted(), section = .what.section()
     )]
     Shrunk {
-        /// Committed sets after the last run.
+        /// What was counted.
+        what: Pruned,
+        /// How many there were after the last run.
         before: u64,
-        /// Committed sets now.
+        /// How many there are now.
         now: u64,
         /// How many per cent fewer that is.
         percent: u64,
         /// How many it may be.
         most: u32,
+    },
+    /// Nothing shows what was pulled.
+    #[error(
+        "tell what was pulled: {why}; feed the ledger (`retention-pruner ledger < access.log >> pulls.jsonl`), or wait until it covers \
+         mirror.window, or set mirror.without_ledger to \"last-modified\": then what was pushed long ago goes, however often it is pulled"
+    )]
+    NoLedger {
+        /// What is wrong with the ledger.
+        why: String,
+    },
+    /// A line of a ledger could be a pull, and cannot be read.
+    #[error(
+        "read the ledger of pulls: {place} is no line of one, and may have been a pull; mend or remove the line ({count} of this kind)"
+    )]
+    BadLedger {
+        /// The file and the line.
+        place: String,
+        /// How many such lines there are.
+        count: u64,
     },
 }
 
@@ -70,38 +137,38 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal::NotEnabled`].
-pub fn require_enabled(enabled: bool) -> Result<(), Refusal> {
-    if enabled { Ok(()) } else { Err(Refusal::NotEnabled) }
+pub fn require_enabled(what: Pruned, enabled: bool) -> Result<(), Refusal> {
+    if enabled { Ok(()) } else { Err(Refusal::NotEnabled(what)) }
 }
 
 /// Refuses a store that the operator has not named. `url` is its own, as it would be named.
 ///
 /// # Errors
 /// [`Refusal::NotNamed`].
-pub fn require_named(url: &str, named: &[String]) -> Result<(), Refusal> {
+pub fn require_named(what: Pruned, url: &str, named: &[String]) -> Result<(), Refusal> {
     let plain = |url: &str| url.trim_end_matches('/').to_owned();
-    if named.iter().any(|one| plain(one) == plain(url)) { Ok(()) } else { Err(Refusal::NotNamed { url: printable(url) }) }
+    if named.iter().any(|one| plain(one) == plain(url)) { Ok(()) } else { Err(Refusal::NotNamed { what, url: printable(url) }) }
 }
 
 /// Refuses a store whose address says that template seeds are in it.
 ///
 /// # Errors
 /// [`Refusal::Templates`].
-pub fn refuse_templates(url: &str) -> Result<(), Refusal> {
+pub fn refuse_templates(what: Pruned, url: &str) -> Result<(), Refusal> {
     let is_word = |word: &str| matches!(word.to_ascii_lowercase().as_str(), "template" | "templates");
     if !url.split(|c: char| !c.is_ascii_alphanumeric()).any(is_word) {
         return Ok(());
     }
-    Err(Refusal::Templates { url: printable(url), why: "its address says that templates are in it".to_owned() })
+    Err(Refusal::Templates { what, url: printable(url), why: "its address says that templates are in it".to_owned() })
 }
 
 /// Refuses a store in which template seeds lie, whatever it is called. `seed` is the key of one.
 ///
 /// # Errors
 /// [`Refusal::Templates`].
-pub fn refuse_seeds(url: &str, seed: Option<&str>) -> Result<(), Refusal> {
+pub fn refuse_seeds(what: Pruned, url: &str, seed: Option<&str>) -> Result<(), Refusal> {
     let Some(key) = seed else { return Ok(()) };
-    Err(Refusal::Templates { url: printable(url), why: format!("the template seed {} is in it", printable(key)) })
+    Err(Refusal::Templates { what, url: printable(url), why: format!("the template seed {} is in it", printable(key)) })
 }
 
 /// Refuses a store whose address says that keys are kept in it.
@@ -152,14 +219,14 @@ pub fn require_same_clock(apart: Option<TimeDelta>, tolerance: TimeDelta) -> Res
 ///
 /// # Errors
 /// [`Refusal::Shrunk`].
-pub fn require_no_shrink(before: Option<u64>, now: u64, most_percent: u32) -> Result<(), Refusal> {
+pub fn require_no_shrink(what: Pruned, before: Option<u64>, now: u64, most_percent: u32) -> Result<(), Refusal> {
     let Some(before) = before.filter(|before| *before > now) else { return Ok(()) };
     let lost = u128::from(before - now) * 100;
     if lost <= u128::from(before) * u128::from(most_percent) {
         return Ok(());
     }
     let percent = u64::try_from(lost.div_ceil(u128::from(before))).unwrap_or(100);
-    Err(Refusal::Shrunk { before, now, percent, most: most_percent })
+    Err(Refusal::Shrunk { what, before, now, percent, most: most_percent })
 }
 
 #[cfg(test)]
@@ -169,15 +236,15 @@ mod tests {
     #[test]
     fn only_named_stores_are_pruned_and_templates_never() {
         let named = ["s3://plana-pulse-backups/".to_owned()];
-        assert_eq!(require_named("s3://plana-pulse-backups", &named), Ok(()));
+        assert_eq!(require_named(Pruned::Backups, "s3://plana-pulse-backups", &named), Ok(()));
         for other in ["s3://plana-pulse-backups-2", "s3://plana-pulse-backup", "s3://plana-pulse-backups/x", ""] {
-            assert!(require_named(other, &named).is_err(), "{other}");
+            assert!(require_named(Pruned::Backups, other, &named).is_err(), "{other}");
         }
-        assert!(require_named("", &[]).is_err());
+        assert!(require_named(Pruned::Backups, "", &[]).is_err());
         for url in ["s3://plana-pulse-templates", "s3://Templates", "s3://b/templates", "file:///srv/template"] {
-            assert!(refuse_templates(url).is_err(), "{url}");
+            assert!(refuse_templates(Pruned::Backups, url).is_err(), "{url}");
         }
-        assert_eq!(refuse_templates("s3://plana-pulse-backups"), Ok(()));
+        assert_eq!(refuse_templates(Pruned::Backups, "s3://plana-pulse-backups"), Ok(()));
         for url in ["s3://plana-pulse-escrow", "s3://b/Escrow", "file:///srv/escrow"] {
             assert!(refuse_escrow(url).is_err(), "{url}");
         }
@@ -215,7 +282,7 @@ mod tests {
             (Some(1), 0, 100, true),
             (Some(u64::MAX), 0, 50, false),
         ] {
-            assert_eq!(require_no_shrink(before, now, most).is_ok(), good, "{before:?} {now} {most}");
+            assert_eq!(require_no_shrink(Pruned::Backups, before, now, most).is_ok(), good, "{before:?} {now} {most}");
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     /// Whether a reader who names no version gets it.
-    fn is_visible(&self) -> bool {
+    pub(crate) fn is_visible(&self) -> bool {
         self.version.is_none_or(|version| version.is_latest && !version.is_delete_marker)
     }
 
@@ -56,7 +56,7 @@ impl Entry<'_> {
         self.version.is_none_or(|version| !version.is_delete_marker)
     }
 
-    fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         Hash::hash(self, &mut hasher);
         hasher.finish()

@@ -1,0 +1,85 @@
+//! The preflight of a mirror: a line per check, with what to do. Changes nothing.
+
+use plana_backup::{
+    SetupError,
+    preflight::{check_clock, needed_right, needless_rights, problem},
+    setup,
+};
+use plana_config::StoreName;
+use plana_harness::{CheckLine, Context, Failure};
+use plana_plan::retention::guard::{self, Pruned, Refusal};
+use plana_storage::{DynStore, Rights};
+
+use super::ledger::Ledger;
+use crate::{check::versions, listing::mode};
+
+/// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
+///
+/// # Errors
+/// Never in practice: what is wrong is a line.
+pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
+    let mut lines = Vec::new();
+    match setup::open_named_store(context.config(), context.env(), StoreName::Mirror, false).await {
+        Err(error) => lines.push(problem("store", error)),
+        Ok(store) => {
+            lines.extend(permission(&context, &store));
+            lines.extend(rights(&store).await);
+            lines.extend(check_clock(&store, "activity is taken by it").await);
+        }
+    }
+    lines.push(ledger(&context));
+    Ok(lines)
+}
+
+fn warning(subject: &str, refusal: &Refusal) -> CheckLine {
+    CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}"))
+}
+
+fn permission(context: &Context, store: &DynStore) -> Vec<CheckLine> {
+    let (mirror, url) = (&context.config().mirror, store.url());
+    let line = |result: Result<(), Refusal>, good: String| match result {
+        Ok(()) => CheckLine::ok("permission", good),
+        Err(refusal) => warning("permission", &refusal),
+    };
+    let templates = guard::refuse_templates(Pruned::Mirror, url).and_then(|()| guard::refuse_escrow(url)).err();
+    let templates = templates.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
+    let enabled = line(guard::require_enabled(Pruned::Mirror, mirror.enabled), "mirror.enabled is true".to_owned());
+    let named = line(guard::require_named(Pruned::Mirror, url, &mirror.stores), format!("{url} is named in mirror.stores"));
+    templates.into_iter().chain([enabled, named]).collect()
+}
+
+async fn rights(store: &DynStore) -> Vec<CheckLine> {
+    let (rights, safety, mode) = match tokio::try_join!(store.rights(false), store.safety(), mode(&**store)) {
+        Ok(told) => told,
+        Err(error) => return vec![problem("store", SetupError::from(error))],
+    };
+    let Rights { put, list, read, delete, list_uploads, abort, .. } = rights;
+    let mut lines = vec![
+        needed_right(list, "list the bucket", "allow s3:ListBucket", "run --dry-run and see"),
+        needed_right(read, "read objects", "allow s3:GetObject: manifests say what they need", "run --dry-run and see"),
+        needed_right(delete, "delete objects", "allow s3:DeleteObject", "a run tells"),
+    ];
+    if store.url().starts_with("file:") {
+        return lines;
+    }
+    lines.extend(needless_rights([(put, "put")], "give this job a key that may list, read and delete only"));
+    if [list_uploads, abort].contains(&Some(false)) {
+        let advice = "allow s3:ListBucketMultipartUploads and s3:AbortMultipartUpload, or let the registry clean up after itself";
+        lines.push(CheckLine::warning("store rights", "uploads that nobody finished are not swept with this key", advice));
+    }
+    lines.extend(versions(safety.versioning, mode));
+    lines
+}
+
+fn ledger(context: &Context) -> CheckLine {
+    let (mirror, now) = (&context.config().mirror, context.now());
+    let ledger = match Ledger::read(mirror, now) {
+        Ok(ledger) => ledger,
+        Err(error) => return CheckLine::problem("ledger", format!("failed to {error}"), "mend this first: a run would end here"),
+    };
+    match ledger.require_cover(mirror, now) {
+        Ok(None) => CheckLine::ok("ledger", format!("{} lines cover {} and the present", ledger.lines, mirror.window)),
+        Ok(Some(without)) => CheckLine::warning("ledger", without, "feed the ledger: `retention-pruner ledger < access.log`"),
+        Err(refusal) => warning("ledger", &refusal),
+    }
+}

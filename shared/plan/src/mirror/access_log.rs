@@ -1,0 +1,148 @@
+//! A registry's access log, read as pulls: the combined format, and the lines of the Docker distribution as JSON or as text.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::pulls::Pulled;
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logged {
+    /// It shows that the log was written at that time, and a pull where it was one.
+    At(DateTime<Utc>, Option<Pulled>),
+    /// Nothing that is known here.
+    Unreadable,
+}
+
+struct Request<'a> {
+    method: &'a str,
+    uri: &'a str,
+    status: u16,
+}
+
+/// Reads a line.
+pub fn read(line: &str) -> Logged {
+    let line = line.trim();
+    let found = if line.starts_with('{') { of_json(line) } else { of_combined(line).or_else(|| of_text(line)) };
+    found.map_or(Logged::Unreadable, |(time, pulled)| Logged::At(time, pulled))
+}
+
+/// A pull is a read that was answered with the thing, also one that need not be sent again or is sent by the store itself.
+fn pulled(request: &Request<'_>) -> Option<Pulled> {
+    let was_read = matches!(request.method, "GET" | "HEAD") && (200..400).contains(&request.status);
+    was_read.then(|| Pulled::parse(request.uri)).flatten()
+}
+
+/// `host - user [23/Nov/2026:03:15:00 +0000] "GET /v2/… HTTP/1.1" 200 …`: the user may be anything.
+fn of_combined(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
+    let (time, rest) = line.match_indices('[').find_map(|(at, _)| {
+        let (time, rest) = line.get(at + 1..)?.split_once("] \"")?;
+        Some((DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z").ok()?.with_timezone(&Utc), rest))
+    })?;
+    let request = rest.split_once("\" ").and_then(|(request, after)| {
+        let mut words = request.split(' ');
+        let (method, uri) = (words.next()?, words.next()?);
+        Some(Request { method, uri, status: after.split(' ').next()?.parse().ok()? })
+    });
+    Some((time, request.and_then(|request| pulled(&request))))
+}
+
+/// The distribution's own names, and those that people give them.
+const METHOD: [&str; 3] = ["http.request.method", "request_method", "method"];
+const URI: [&str; 3] = ["http.request.uri", "request_uri", "uri"];
+const STATUS: [&str; 2] = ["http.response.status", "status"];
+const TIME: [&str; 2] = ["time", "time_iso8601"];
+
+fn of_json(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
+    let fields: Map<String, Value> = serde_json::from_str(line).ok()?;
+    let text = |names: &[&str]| {
+        let found = names.iter().find_map(|name| fields.get(*name))?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    };
+    of_fields(text)
+}
+
+/// `time="…" level=info http.request.method=GET …`.
+fn of_text(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
+    let fields: Vec<(&str, String)> = fields(line);
+    of_fields(|names| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value.clone()))
+}
+
+fn of_fields(text: impl Fn(&[&str]) -> Option<String>) -> Option<(DateTime<Utc>, Option<Pulled>)> {
+    let time = DateTime::parse_from_rfc3339(&text(&TIME)?).ok()?.with_timezone(&Utc);
+    // Other lines of the log show that it was being written.
+    let (Some(method), Some(uri), Some(status)) = (text(&METHOD), text(&URI), text(&STATUS)) else { return Some((time, None)) };
+    let request = status.parse().ok().map(|status| Request { method: &method, uri: &uri, status });
+    Some((time, request.and_then(|request| pulled(&request))))
+}
+
+fn fields(line: &str) -> Vec<(&str, String)> {
+    let (mut fields, mut rest) = (Vec::new(), line);
+    while let Some((name, after)) = rest.split_once('=') {
+        let name = name.trim_start();
+        let (value, next) = match after.strip_prefix('"') {
+            Some(quoted) => quote(quoted),
+            None => after.split_once(' ').map_or((after.to_owned(), ""), |(value, next)| (value.to_owned(), next)),
+        };
+        fields.push((name, value));
+        rest = next;
+    }
+    fields
+}
+
+/// What stands up to the closing quote, and what follows it.
+fn quote(text: &str) -> (String, &str) {
+    let (mut value, mut is_escaped) = (String::new(), false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => {
+                value.push(c);
+                is_escaped = false;
+            }
+            '\\' => is_escaped = true,
+            '"' => return (value, text.get(at + 1..).unwrap_or_default()),
+            _ => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(name: &str, tag: &str) -> Option<Pulled> {
+        Some(Pulled::Tag(name.into(), tag.into()))
+    }
+
+    #[test]
+    fn lines_of_three_kinds_are_read() {
+        let at: DateTime<Utc> = "2026-11-23T02:15:00Z".parse().unwrap();
+        let combined = |request: &str, status: &str| {
+            format!("10.0.0.7 - \"bob [x]\" [23/Nov/2026:03:15:00 +0100] \"{request}\" {status} 1234 \"\" \"containerd/1.7 \\\"x\\\"\"")
+        };
+        for (request, status, pulled) in [
+            ("GET /v2/library/nginx/manifests/1.27 HTTP/1.1", "200", tag("library/nginx", "1.27")),
+            ("HEAD /v2/a/manifests/latest?ns=docker.io HTTP/2.0", "200", tag("a", "latest")),
+            ("GET /v2/a/manifests/1 HTTP/1.1", "307", tag("a", "1")),
+            ("GET /v2/a/manifests/1 HTTP/1.1", "404", None),
+            ("PUT /v2/a/manifests/1 HTTP/1.1", "201", None),
+            ("GET /v2/ HTTP/1.1", "200", None),
+            ("GET /v2/a/tags/list HTTP/1.1", "200", None),
+            ("GET /v2/../manifests/1 HTTP/1.1", "200", None),
+            ("-", "400", None),
+        ] {
+            assert_eq!(read(&combined(request, status)), Logged::At(at, pulled), "{request}");
+        }
+        let json = r#"{"http.request.method":"GET","http.request.uri":"/v2/a/manifests/1","http.response.status":200,"level":"info","msg":"response completed","time":"2026-11-23T03:15:00+01:00"}"#;
+        assert_eq!(read(json), Logged::At(at, tag("a", "1")));
+        assert_eq!(read(&json.replace("200", "\"200\"")), Logged::At(at, tag("a", "1")));
+        assert_eq!(read(&json.replace("\"GET\"", "\"DELETE\"")), Logged::At(at, None));
+        assert_eq!(read(r#"{"level":"debug","msg":"x","time":"2026-11-23T02:15:00Z"}"#), Logged::At(at, None));
+        let text = r#"time="2026-11-23T02:15:00Z" level=info msg="response \"completed\"" http.request.method=GET http.request.uri="/v2/a/manifests/1" http.response.status=200"#;
+        assert_eq!(read(text), Logged::At(at, tag("a", "1")));
+        for unreadable in ["", "{", "{}", "x", "time=x", "a - - [23/Nov/2026] \"GET / HTTP/1.1\" 200", r#"{"time":"x"}"#] {
+            assert_eq!(read(unreadable), Logged::Unreadable, "{unreadable}");
+        }
+    }
+}
