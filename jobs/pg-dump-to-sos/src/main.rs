@@ -11,6 +11,6 @@ fn main() -> ExitCode {
     let harness = Harness::new(JOB, &args.common).backup(&args.backup, "dump.jobs").overrides(args.overrides());
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
-        Some(Command::Check) => harness.check(check),
+        Some(Command::Check(asked)) => harness.check(asked, check),
     }
 }

@@ -138,6 +138,9 @@ pub struct ListArgs {
 /// Which sets are checked.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct CheckArgs {
+    /// Of a check without sets.
+    #[command(flatten)]
+    pub asked: plana_harness::PreflightArgs,
     /// The sets: area/name/stamp.label.id
     #[arg(value_name = "SET")]
     pub sets: Vec<SetKey>,

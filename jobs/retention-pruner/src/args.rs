@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use plana_config::Override;
-use plana_harness::{CommonArgs, VERSION, help_footer};
+use plana_harness::{CommonArgs, PreflightArgs, VERSION, help_footer};
 use plana_plan::{SetKey, moment::Moment};
 
 /// The job's name.
@@ -70,7 +70,7 @@ pub struct PlanArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Test configuration, store, rights and clock; changes nothing
-    Check,
+    Check(PreflightArgs),
     /// Keep a set from every deletion, by an object `hold` in it; needs the right to put
     Hold {
         /// The set: area/name/stamp.label.id

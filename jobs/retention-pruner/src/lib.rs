@@ -29,7 +29,7 @@ pub fn run(args: Args) -> ExitCode {
     let harness = Harness::new(JOB, &args.common).overrides(args.overrides());
     let (dry_run, plan) = (args.common.dry_run, args.plan.clone());
     match args.command.clone() {
-        Some(Command::Check) => harness.check(check::check),
+        Some(Command::Check(asked)) => harness.check(asked, check::check),
         Some(Command::Hold { set }) => harness.by_hand().answer(move |context| hold::hold(context, set.clone())),
         Some(Command::Release { set }) => harness.by_hand().answer(move |context| hold::release(context, set.clone())),
         Some(Command::Retire { name, by, cancel }) => {
