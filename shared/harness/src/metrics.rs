@@ -381,4 +381,48 @@ mod tests {
         assert_eq!((newest(&new, "a"), newest(&new, "b")), (Some(90.0), None));
         assert_eq!(value(&new, STORED, &[("area", "pg"), ("name", "a")]), Some(10.0));
     }
+
+    /// A family that nothing sets would make an alert that never fires.
+    #[test]
+    fn every_family_is_left_behind_by_something() {
+        use crate::report::{FileCounts, PartitionCounts, Retained};
+        let stamp = Stamp::new(DateTime::from_timestamp(90, 0).unwrap());
+        let retained = Retained { oldest: Some(stamp), newest: Some(stamp), ..Retained::default() };
+        let item = done("a", 90)
+            .took(std::time::Duration::from_secs(1))
+            .proven(DateTime::from_timestamp(95, 0).unwrap())
+            .files(FileCounts::default())
+            .partitions(PartitionCounts::default())
+            .retained(retained);
+        let run = Report { clock_seconds: Some(3), ..report(Exit::Done, 100, vec![item]) };
+        let lines = [CheckLine::warning("store rights", "a", "b").measured(Measured::NeedlessRights(1))];
+        let at = DateTime::from_timestamp(200, 0).unwrap();
+        let all = merge(merge(Metrics::default(), &update(&run, &Scope::default(), true)), &update_of_check("pg-dump-to-sos", at, &lines));
+        let missing: Vec<&str> = metric_families().filter(|family| !all.0.contains_key(*family)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert_eq!(Metrics::parse(&all.render()), all);
+    }
+
+    #[test]
+    fn a_check_tells_what_it_found_and_touches_no_run() {
+        let run = Report { clock_seconds: Some(3), ..report(Exit::Done, 100, vec![done("a", 90)]) };
+        let before = merge(Metrics::default(), &update(&run, &Scope::default(), true));
+        let lines = [
+            CheckLine::ok("clock", "400 s").measured(Measured::ClockSeconds(400)),
+            CheckLine::warning("store rights", "a", "b").measured(Measured::NeedlessRights(2)),
+            CheckLine::problem("server", "a", "b"),
+            CheckLine::bad_config("store", "a", "b"),
+        ];
+        let after = merge(before, &update_of_check("pg-dump-to-sos", DateTime::from_timestamp(200, 0).unwrap(), &lines));
+        assert_eq!((value(&after, NEEDLESS, &[]), value(&after, CLOCK, &[])), (Some(2.0), Some(400.0)));
+        let counted = ["ok", "warning", "problem"].map(|verdict| value(&after, CHECK_LINES, &[("verdict", verdict)]));
+        assert_eq!((counted, value(&after, LAST_CHECK, &[])), ([Some(1.0), Some(1.0), Some(2.0)], Some(200.0)));
+        assert_eq!((value(&after, LAST_RUN, &[]), newest(&after, "a")), (Some(100.0), Some(90.0)));
+        // A check that could not tell leaves what was known; a run tells of its clock and of no rights.
+        let silent = merge(after, &update_of_check("pg-dump-to-sos", DateTime::from_timestamp(300, 0).unwrap(), &[]));
+        assert_eq!((value(&silent, NEEDLESS, &[]), value(&silent, LAST_CHECK, &[])), (Some(2.0), Some(300.0)));
+        let by_hand = Scope { shard: None, by_hand: true };
+        let run = merge(silent, &update(&run, &by_hand, false));
+        assert_eq!((value(&run, CLOCK, &[]), value(&run, LAST_CHECK, &[])), (Some(3.0), Some(300.0)));
+    }
 }

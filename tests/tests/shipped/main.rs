@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod cron_jobs;
+mod documents;
 mod jobs;
+mod monitoring;
 mod network;
 mod pods;
 mod rendered;
