@@ -3,6 +3,7 @@
 
 mod cron_jobs;
 mod documents;
+mod image;
 mod jobs;
 mod monitoring;
 mod network;
