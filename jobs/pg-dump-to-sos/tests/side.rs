@@ -331,7 +331,8 @@ fn a_clock_twenty_minutes_off_is_said_and_nothing_false_is_stored() {
         // The client learns the store's time from its first answer and signs by it.
         let job = in_another_time(shift).into_bucket(&s3).only(&[&database]);
         let home = job.home().to_path_buf();
-        let outcome = job.set("metrics.textfile_dir", home.to_str().unwrap()).run().expect(0);
+        let job = job.set("metrics.textfile_dir", home.to_str().unwrap());
+        let outcome = job.run().expect(0);
         assert_eq!(outcome.outcome(&database), "done");
         // Alerts hear of it, also of a run by hand.
         let metrics = std::fs::read_to_string(home.join("plana_jobs_pg_dump_to_sos.prom")).unwrap();

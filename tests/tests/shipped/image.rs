@@ -279,7 +279,8 @@ fn expect_no_rights(root: &Root, volumes: &Volumes) {
 fn the_image_holds_every_job_and_the_clients_of_every_major() {
     let mut jobs: Vec<String> = jobs::all().iter().map(|job| job.get_name().to_owned()).collect();
     let mut copied = binaries();
-    (jobs.sort(), copied.sort());
+    jobs.sort();
+    copied.sort();
     assert_eq!(copied, jobs);
     let file = text("Containerfile");
     for major in 15..=18 {
