@@ -146,7 +146,7 @@ run restore-from-sos list "$bakery" --area insurance-pg --area insurance-filesto
 say "What alerts and the dashboard see: the last run, and a check that leaves what it found"
 mkdir -p "$work/metrics"
 export PLANA_JOBS__METRICS__TEXTFILE_DIR=$work/metrics
-run pg-dump-to-sos --store "$store" check --metrics --quiet
+pg-dump-to-sos --store "$store" check --metrics >/dev/null 2>&1 || echo "(check finds problems here: databases to which the demo lets nobody connect)"
 pg-dump-to-sos --store "$store" --missing-within 12h --quiet >/dev/null
 grep -v '^#' "$work/metrics/plana_jobs_pg_dump_to_sos.prom" | grep -E 'last_|needless|newest.*acme'
 unset PLANA_JOBS__METRICS__TEXTFILE_DIR
