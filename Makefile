@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+IMAGE ?= plana-jobs:0.1.0
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ lint: ## Formatting and clippy, as CI runs them
 build: ## The optimised binaries, in target/release
 	$(CARGO) build --release --locked
 
+image: ## The container image, with podman or docker (IMAGE=name:tag)
+	$(or $(shell command -v podman),docker) build -t $(IMAGE) .
+
 bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump-one: one section)
 	@tools/install-deps.sh bench
 	$(CARGO) build --release --locked
@@ -30,4 +34,4 @@ bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help demo test lint build bench clean
+.PHONY: help demo test lint build image bench clean

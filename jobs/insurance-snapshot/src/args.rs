@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgGroup, Parser, Subcommand};
 use plana_config::{HumanDuration, Override};
-use plana_harness::{CommonArgs, VERSION, help_footer};
+use plana_harness::{CommonArgs, PreflightArgs, VERSION, help_footer};
 use plana_plan::{Label, Stamp, window::Window};
 
 /// The job's name.
@@ -119,7 +119,7 @@ pub struct Args {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Test configuration, server, rights, file stores, store and clock; changes nothing that matters
-    Check,
+    Check(PreflightArgs),
 }
 
 impl Args {

@@ -9,8 +9,8 @@ use plana_harness::Harness;
 fn main() -> ExitCode {
     let args = Args::parse();
     let harness = Harness::new(JOB, &args.common).overrides(args.overrides()).by_hand();
-    if let Some(Command::Check) = args.action {
-        return harness.check(move |context| check(context, args.clone()));
+    if let Some(Command::Check(asked)) = args.action {
+        return harness.check(asked, move |context| check(context, args.clone()));
     }
     let journal = Journal::default();
     // It listens from now on: a signal between the snapshot and the command must not go unheard.

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use plana_config::Override;
-use plana_harness::{CommonArgs, VERSION, help_footer};
+use plana_harness::{CommonArgs, PreflightArgs, VERSION, help_footer};
 use plana_plan::select::{NamePattern, Selection};
 
 /// The job's name.
@@ -49,7 +49,7 @@ pub struct Args {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Look at server, role, tables and store: ranges, runway, what is missing, expired, pending or in the way; changes nothing
-    Check,
+    Check(PreflightArgs),
 }
 
 impl Args {

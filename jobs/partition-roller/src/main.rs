@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     // A look at some tables says nothing of the schedule.
     let harness = if args.selection().is_partial() { harness.by_hand() } else { harness };
     match args.command {
-        Some(Command::Check) => harness.check(move |context| check(context, args.clone())),
+        Some(Command::Check(asked)) => harness.check(asked, move |context| check(context, args.clone())),
         None if args.common.dry_run => harness.answer(move |context| show(context, args.clone())),
         None => harness.run(move |context| execute(context, args.clone())),
     }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use plana_config::Override;
-use plana_harness::{BackupArgs, CommonArgs, VERSION, help_footer};
+use plana_harness::{BackupArgs, CommonArgs, PreflightArgs, VERSION, help_footer};
 
 /// The job's name.
 pub const JOB: &str = "pg-dump-to-sos";
@@ -57,7 +57,7 @@ pub struct Args {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Test configuration, server, versions, rights, store and clock; changes nothing that matters
-    Check,
+    Check(PreflightArgs),
     /// Put every configured key into escrow that is not there, as each run does for the keys that it needs
     Escrow,
 }

@@ -12,14 +12,14 @@ fn main() -> ExitCode {
         let harness = Harness::new(TEMPLATES_JOB, &args.common).backup_into("store.templates.url", &args.backup, "dump.jobs");
         return match args.command {
             None => harness.run(move |context| execute_templates(context, args.clone())),
-            Some(Command::Check) => harness.check(check_templates),
+            Some(Command::Check(asked)) => harness.check(asked, check_templates),
             Some(Command::Escrow) => harness.by_hand().run(escrow),
         };
     }
     let harness = Harness::new(JOB, &args.common).backup(&args.backup, "dump.jobs").overrides(args.overrides());
     match args.command {
         None => harness.run(move |context| execute(context, args.clone())),
-        Some(Command::Check) => harness.check(check),
+        Some(Command::Check(asked)) => harness.check(asked, check),
         Some(Command::Escrow) => harness.by_hand().run(escrow),
     }
 }

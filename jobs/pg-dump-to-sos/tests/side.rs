@@ -329,8 +329,16 @@ fn a_clock_twenty_minutes_off_is_said_and_nothing_false_is_stored() {
         let database = small_database(cluster(), "clock");
         let s3 = S3::new("clock");
         // The client learns the store's time from its first answer and signs by it.
-        let outcome = in_another_time(shift).into_bucket(&s3).only(&[&database]).run().expect(0);
+        let job = in_another_time(shift).into_bucket(&s3).only(&[&database]);
+        let home = job.home().to_path_buf();
+        let job = job.set("metrics.textfile_dir", home.to_str().unwrap());
+        let outcome = job.run().expect(0);
         assert_eq!(outcome.outcome(&database), "done");
+        // Alerts hear of it, also of a run by hand.
+        let metrics = std::fs::read_to_string(home.join("plana_jobs_pg_dump_to_sos.prom")).unwrap();
+        let apart =
+            metrics.lines().find_map(|line| line.strip_prefix("plana_jobs_store_clock_difference_seconds{plana_job=\"pg-dump-to-sos\"} "));
+        assert!(apart.is_some_and(|seconds| (1190..1230).contains(&seconds.parse::<i64>().unwrap())), "{metrics}");
         expect_words(&outcome.warnings(), &["this host's clock and the store's differ by", "correct it (chronyc tracking)"]);
         let (set, _) = s3.expect_one(&database);
         let off = set.stamp.instant() - Utc::now();

@@ -224,11 +224,14 @@ pub struct ListArgs {
 /// Which sets are checked.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct CheckArgs {
+    /// Of a check without sets.
+    #[command(flatten)]
+    pub asked: plana_harness::PreflightArgs,
     /// The sets: area/name/stamp.label.id
-    #[arg(value_name = "SET")]
+    #[arg(value_name = "SET", conflicts_with = "metrics")]
     pub sets: Vec<SetKey>,
     /// The newest set of each of these names (repeatable)
-    #[arg(long, value_name = "NAME-OR-GLOB")]
+    #[arg(long, value_name = "NAME-OR-GLOB", conflicts_with = "metrics")]
     pub latest: Vec<NamePattern>,
     /// Where --latest looks (repeatable) [default: pg, globals]
     #[arg(long, value_name = "AREA")]

@@ -35,7 +35,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::List(list) => harness.answer(move |context| list::list(context, list.clone(), format)),
         Command::Show { set } => harness.answer(move |context| list::show(context, set.clone())),
         Command::Check(check) if check.sets.is_empty() && check.latest.is_empty() => {
-            harness.check(move |context| preflight::preflight(context, identity.clone()))
+            harness.check(check.asked, move |context| preflight::preflight(context, identity.clone()))
         }
         Command::Check(check) => harness.run(move |context| check::check(context, check.clone(), identity.clone())),
         Command::Fetch { set, to } => harness.run(move |context| fetch::fetch(context, set.clone(), to.clone())),

@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use plana_config::Override;
-use plana_harness::{CommonArgs, VERSION, help_footer};
+use plana_harness::{CommonArgs, PreflightArgs, VERSION, help_footer};
 use plana_plan::{SetKey, moment::Moment};
 
 use crate::MirrorArgs;
@@ -74,7 +74,7 @@ pub struct PlanArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Test configuration, store, rights and clock; changes nothing
-    Check,
+    Check(PreflightArgs),
     /// Prune a registry's mirror (store.mirror): what nobody has pulled for mirror.window goes
     Mirror(MirrorArgs),
     /// Make a ledger of pulls: a registry's access log on stdin, JSON lines on stdout

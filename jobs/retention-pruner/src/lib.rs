@@ -33,7 +33,7 @@ pub fn run(args: Args) -> ExitCode {
     match args.command.clone() {
         Some(Command::Mirror(mirror)) => run_mirror(&args, mirror),
         Some(Command::Ledger) => mirror::run_convert(),
-        Some(Command::Check) => harness.check(check::check),
+        Some(Command::Check(asked)) => harness.check(asked, check::check),
         Some(Command::Hold { set }) => harness.by_hand().answer(move |context| hold::hold(context, set.clone())),
         Some(Command::Release { set }) => harness.by_hand().answer(move |context| hold::release(context, set.clone())),
         Some(Command::Retire { name, by, cancel }) => {
@@ -49,8 +49,8 @@ pub fn run(args: Args) -> ExitCode {
 /// The same for a mirror, under a name of its own: its runs say nothing about those on backups.
 fn run_mirror(args: &Args, mirror: MirrorArgs) -> ExitCode {
     let harness = Harness::new(MIRROR_JOB, &args.common).overrides(args.overrides());
-    match &mirror.command {
-        Some(MirrorCommand::Check) => harness.check(mirror::check),
+    match mirror.command.clone() {
+        Some(MirrorCommand::Check(asked)) => harness.check(asked, mirror::check),
         None if mirror.explain.is_some() => harness.answer(move |context| mirror::explain(context, mirror.clone())),
         None if args.common.dry_run => harness.answer(move |context| mirror::plan(context, mirror.clone())),
         None if mirror.as_of.is_some() => harness.run(|_| async { Err(Failure::usage(AS_OF)) }),

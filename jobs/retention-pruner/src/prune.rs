@@ -53,7 +53,7 @@ async fn run(context: &Context, args: &PlanArgs) -> Result<(), RunError> {
 async fn prepare(context: &Context, args: &PlanArgs) -> Result<(Opened, Planned, std::fs::File), RunError> {
     let opened = Opened::new(context).await?;
     setup::require_permission(context, &opened)?;
-    setup::require_same_clock(&opened.store).await?;
+    setup::require_same_clock(context, &opened.store).await?;
     let lock = setup::lock(context, opened.store.url())?;
     let planned = opened.plan(context, args).await?;
     if !args.accept_shrink {

@@ -71,8 +71,11 @@ pub fn require_permission(context: &Context, opened: &Opened) -> Result<(), Refu
 }
 
 /// The clocks: ages are taken by this host's, and written by the store's.
-pub async fn require_same_clock(store: &DynStore) -> Result<(), RunError> {
+pub async fn require_same_clock(context: &Context, store: &DynStore) -> Result<(), RunError> {
     let apart = setup::clock_difference(store).await?;
+    if let Some(apart) = apart {
+        context.report().clock_apart(apart);
+    }
     Ok(guard::require_same_clock(apart, setup::CLOCK_TOLERANCE)?)
 }
 

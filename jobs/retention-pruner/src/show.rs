@@ -39,7 +39,7 @@ async fn stops(context: &Context, opened: &Opened, planned: &Planned, args: &Pla
     let mut note =
         |result: Result<(), Refusal>| stops.extend(result.err().map(|refusal| format!("a run would be refused: failed to {refusal}")));
     note(setup::require_permission(context, opened));
-    match setup::require_same_clock(&opened.store).await {
+    match setup::require_same_clock(context, &opened.store).await {
         Err(RunError::Refused(refusal)) => note(Err(refusal)),
         other => other?,
     }

@@ -4,7 +4,7 @@ mod server;
 mod sources;
 
 use plana_config::StoreName;
-use plana_harness::{CheckLine, Context, Exit, Failure, ItemReport};
+use plana_harness::{CheckLine, Context, Exit, Failure, ItemReport, Measured};
 use plana_pg::{dsn::ConnectionSettings, tiers};
 use plana_plan::{Area, name::printable, select::Selection};
 use plana_storage::{DynStore, Switch};
@@ -27,6 +27,7 @@ pub fn failure(error: SetupError) -> Failure {
 pub async fn try_store(context: &Context, store: &DynStore) -> Result<(), SetupError> {
     // A directory has neither clock nor keys of its own.
     let Some(apart) = setup::clock_difference(store).await? else { return Ok(()) };
+    context.report().clock_apart(apart);
     if apart > setup::CLOCK_TOLERANCE {
         context.report().warn(format!(
             "this host's clock and the store's differ by {} s: backups are stamped by this host's; correct it (chronyc tracking)",
@@ -146,11 +147,17 @@ pub fn needed_right(may: Option<bool>, name: &str, allow: &str, unsure: &str) ->
     }
 }
 
-/// The rights that the job never uses, where the key has any of them.
+/// The rights that the job never uses: which of them the key has, or that it has none; nothing where that cannot be told.
 pub fn needless_rights<const N: usize>(rights: [(Option<bool>, &str); N], advice: &str) -> Option<CheckLine> {
-    let has: Vec<&str> = rights.into_iter().filter_map(|(may, name)| (may == Some(true)).then_some(name)).collect();
-    let found = format!("the key may also {} objects, which this job never does", has.join(" and "));
-    (!has.is_empty()).then(|| CheckLine::warning("store rights", found, advice))
+    let has: Vec<&str> = rights.iter().filter_map(|(may, name)| (*may == Some(true)).then_some(*name)).collect();
+    if !has.is_empty() {
+        let found = format!("the key may also {} objects, which this job never does", has.join(" and "));
+        return Some(CheckLine::warning("store rights", found, advice).measured(Measured::NeedlessRights(has.len() as u64)));
+    }
+    // What could not be told is no all-clear.
+    let names = rights.map(|(_, name)| name).join(" or ");
+    let line = || CheckLine::ok("store rights", format!("the key may not {names} objects")).measured(Measured::NeedlessRights(0));
+    rights.iter().all(|(may, _)| *may == Some(false)).then(line)
 }
 
 async fn safety(store: &DynStore) -> Option<CheckLine> {
@@ -173,11 +180,12 @@ pub async fn check_clock(store: &DynStore, since: &str) -> Option<CheckLine> {
         Ok(None) => None,
         Ok(Some(apart)) => {
             let found = format!("{} s apart from the store's", apart.num_seconds());
-            Some(if apart > setup::CLOCK_TOLERANCE {
+            let line = if apart > setup::CLOCK_TOLERANCE {
                 CheckLine::problem("clock", found, format!("correct this host's clock (chronyc tracking): {since}"))
             } else {
                 CheckLine::ok("clock", found)
-            })
+            };
+            Some(line.measured(Measured::ClockSeconds(apart.num_seconds().unsigned_abs())))
         }
         Err(error) => Some(problem("clock", error)),
     }

@@ -4,7 +4,9 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use plana_harness::{BackupArgs, CheckLine, CommonArgs, Context, Event, Failure, Harness, ItemReport, Outcome, VERSION, help_footer};
+use plana_harness::{
+    BackupArgs, CheckLine, CommonArgs, Context, Event, Failure, Harness, ItemReport, Measured, Outcome, PreflightArgs, VERSION, help_footer,
+};
 use plana_plan::{Area, Stamp};
 use serde_json::json;
 
@@ -43,7 +45,7 @@ struct Args {
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
     /// Changes nothing and says what it found
-    Check,
+    Check(PreflightArgs),
 }
 
 fn item(text: &str) -> Result<(String, Outcome), String> {
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
     let harness = Harness::new(PART, &args.common).backup(&args.backup, "dump.jobs");
     match args.command {
         None => harness.run(move |ctx| rehearse(ctx, args.clone())),
-        Some(Command::Check) => harness.check(preflight),
+        Some(Command::Check(asked)) => harness.check(asked, preflight),
     }
 }
 
@@ -112,7 +114,7 @@ async fn one(ctx: &Context, args: &Args, name: &str, outcome: Outcome) -> ItemRe
 async fn preflight(ctx: Context) -> Result<Vec<CheckLine>, Failure> {
     Ok(vec![
         CheckLine::ok("server", "15.9, up"),
-        CheckLine::warning("store rights", "the key may delete", "give it put and list only"),
+        CheckLine::warning("store rights", "the key may delete", "give it put and list only").measured(Measured::NeedlessRights(1)),
         CheckLine::problem("database acme", format!("{} cannot connect", ctx.job()), "run:\n  GRANT CONNECT ON DATABASE acme TO backup;"),
     ])
 }

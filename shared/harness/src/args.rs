@@ -87,6 +87,14 @@ pub enum LogLevel {
     Trace,
 }
 
+/// What every job's `check` takes.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct PreflightArgs {
+    /// Leave what was found where metrics go, for alerts; for a check that runs on a schedule
+    #[arg(long)]
+    pub metrics: bool,
+}
+
 /// What every job that makes backups takes besides.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What is backed up, and where")]

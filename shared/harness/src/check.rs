@@ -19,6 +19,15 @@ pub enum Verdict {
     BadConfig,
 }
 
+/// What a check measured, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// How many rights the store's key has that the job never uses.
+    NeedlessRights(u64),
+    /// How many seconds this host's clock and the store's are apart.
+    ClockSeconds(u64),
+}
+
 /// One check: what was looked at, what was found, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckLine {
@@ -30,11 +39,20 @@ pub struct CheckLine {
     pub found: String,
     /// What to do; may have several lines, such as SQL to run.
     pub advice: Option<String>,
+    /// What was measured, for metrics.
+    #[serde(skip)]
+    pub measured: Option<Measured>,
 }
 
 impl CheckLine {
     fn new(verdict: Verdict, subject: impl Into<String>, found: impl Into<String>, advice: Option<String>) -> Self {
-        CheckLine { subject: subject.into(), verdict, found: found.into(), advice }
+        CheckLine { subject: subject.into(), verdict, found: found.into(), advice, measured: None }
+    }
+
+    /// With what was measured.
+    #[must_use]
+    pub fn measured(self, measured: Measured) -> Self {
+        CheckLine { measured: Some(measured), ..self }
     }
 
     /// As it should be.

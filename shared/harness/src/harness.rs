@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     answer::Answer,
-    args::{BackupArgs, CommonArgs},
+    args::{BackupArgs, CommonArgs, PreflightArgs},
     check::CheckLine,
     context::{Context, host_name},
     exit::{Exit, Interrupt},
@@ -108,13 +108,13 @@ impl Harness {
         })
     }
 
-    /// Does a preflight: changes nothing, tells nobody, prints a line per check.
-    pub fn check<W, F>(self, work: W) -> ExitCode
+    /// Does a preflight: changes nothing, prints a line per check, and tells nobody but, where it is asked to, the metrics.
+    pub fn check<W, F>(self, asked: PreflightArgs, work: W) -> ExitCode
     where
         W: Fn(Context) -> F,
         F: Future<Output = Result<Vec<CheckLine>, Failure>> + Send + 'static,
     {
-        self.on_runtime(async |signals| self.check_once(&work, &signals).await)
+        self.on_runtime(async |signals| self.check_once(asked, &work, &signals).await)
     }
 
     /// Answers a question: changes nothing, tells nobody, prints the answer. When the question cannot be answered, stdout

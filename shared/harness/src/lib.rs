@@ -27,14 +27,15 @@ pub mod state;
 mod tls;
 
 pub use answer::Answer;
-pub use args::{BackupArgs, CommonArgs, OutputFormat, VERSION, help_footer};
-pub use check::{CheckLine, Verdict};
+pub use args::{BackupArgs, CommonArgs, OutputFormat, PreflightArgs, VERSION, help_footer};
+pub use check::{CheckLine, Measured, Verdict};
 pub use context::Context;
 pub use events::{Event, Events};
 pub use exit::{Exit, Interrupt};
 pub use failure::{Failure, chain};
 pub use grid::{Column, Tone};
 pub use harness::Harness;
+pub use metrics::metric_families;
 pub use progress::{ItemProgress, Progress};
 pub use report::{Extra, FileCounts, ItemKind, ItemReport, Outcome, PartitionCounts, Reporter, Retained};
 pub use state::State;

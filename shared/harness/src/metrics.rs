@@ -9,9 +9,11 @@ mod textfile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use plana_plan::select::Selection;
 
 use crate::{
+    check::{CheckLine, Measured, Verdict},
     exit::Exit,
     report::{Outcome, Report},
 };
@@ -43,9 +45,13 @@ const RETAINED_OLDEST: &str = "plana_jobs_retention_oldest_timestamp_seconds";
 const FROZEN: &str = "plana_jobs_retention_frozen";
 const KEPT: &str = "plana_jobs_retention_kept_bytes";
 const FREED: &str = "plana_jobs_retention_freed_bytes";
+const CLOCK: &str = "plana_jobs_store_clock_difference_seconds";
+const LAST_CHECK: &str = "plana_jobs_last_check_timestamp_seconds";
+const CHECK_LINES: &str = "plana_jobs_last_check_lines";
+const NEEDLESS: &str = "plana_jobs_key_needless_rights";
 
 /// Every family and what it means. All are gauges.
-const FAMILIES: [(&str, &str); 24] = [
+const FAMILIES: [(&str, &str); 28] = [
     (LAST_RUN, "When the last run finished."),
     (LAST_SUCCESS, "When the last run finished that did all of its work."),
     (LAST_DURATION, "How long the last run took."),
@@ -70,7 +76,16 @@ const FAMILIES: [(&str, &str); 24] = [
     (FROZEN, "1 while nothing of this name is deleted because no backup is fresh."),
     (KEPT, "What the store keeps of this name."),
     (FREED, "What the last run freed of this name."),
+    (CLOCK, "How far this host's clock and the store's were apart at the last run or check."),
+    (LAST_CHECK, "When the last check was made that left metrics."),
+    (CHECK_LINES, "What that check found, by verdict."),
+    (NEEDLESS, "Rights of the store's key that the job never uses, at that check."),
 ];
+
+/// The name of every family that a job can leave behind: what alerts and dashboards may ask for.
+pub fn metric_families() -> impl Iterator<Item = &'static str> {
+    FAMILIES.into_iter().map(|(family, _)| family)
+}
 
 /// The label that names the job. Not `job`: Prometheus sets that one itself when it scrapes a textfile.
 const JOB: &str = "plana_job";
@@ -146,6 +161,10 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
             set.set(LAST_ITEMS, &of_outcome, totals.of(outcome) as f64);
         }
     }
+    if let Some(seconds) = report.clock_seconds {
+        // A host has one clock, whichever share it works on.
+        set.set(CLOCK, &labels(&[(JOB, &report.job)]), seconds as f64);
+    }
     for item in &report.items {
         let of_name = labels(&[(JOB, &report.job), ("area", item.area.as_str()), ("name", &item.name)]);
         if let Some(proven) = item.proven {
@@ -202,6 +221,26 @@ pub(crate) fn update(report: &Report, scope: &Scope, saw_all_names: bool) -> Upd
     Update { job: report.job.clone(), shard: scope.shard.clone(), set, all_names }
 }
 
+/// What a check changes: nothing of runs.
+pub(crate) fn update_of_check(job: &str, at: DateTime<Utc>, lines: &[CheckLine]) -> Update {
+    let mut set = Metrics::default();
+    let of_job = labels(&[(JOB, job)]);
+    set.set(LAST_CHECK, &of_job, at.timestamp() as f64);
+    for (word, verdicts) in
+        [("ok", &[Verdict::Ok][..]), ("warning", &[Verdict::Warning]), ("problem", &[Verdict::Problem, Verdict::BadConfig])]
+    {
+        let count = lines.iter().filter(|line| verdicts.contains(&line.verdict)).count();
+        set.set(CHECK_LINES, &labels(&[(JOB, job), ("verdict", word)]), count as f64);
+    }
+    for measured in lines.iter().filter_map(|line| line.measured) {
+        match measured {
+            Measured::NeedlessRights(count) => set.set(NEEDLESS, &of_job, count as f64),
+            Measured::ClockSeconds(seconds) => set.set(CLOCK, &of_job, seconds as f64),
+        }
+    }
+    Update { job: job.to_owned(), shard: None, set, all_names: None }
+}
+
 /// The series after a run: what it set, and of the old ones what it says nothing about.
 pub(crate) fn merge(old: Metrics, update: &Update) -> Metrics {
     let mut merged = Metrics::default();
@@ -226,7 +265,6 @@ fn stays(labels: &Labels, update: &Update) -> bool {
 mod tests {
     use super::*;
     use crate::report::ItemReport;
-    use chrono::DateTime;
     use plana_plan::{Area, Stamp};
 
     fn report(exit: Exit, at: i64, items: Vec<ItemReport>) -> Report {
@@ -242,6 +280,7 @@ mod tests {
             exit,
             error: None,
             warnings: Vec::new(),
+            clock_seconds: None,
             items,
             extra: None,
         }
@@ -341,5 +380,49 @@ mod tests {
         let new = merge(old, &update(&report(Exit::Done, 100, vec![fresh, gone]), &Scope::default(), true));
         assert_eq!((newest(&new, "a"), newest(&new, "b")), (Some(90.0), None));
         assert_eq!(value(&new, STORED, &[("area", "pg"), ("name", "a")]), Some(10.0));
+    }
+
+    /// A family that nothing sets would make an alert that never fires.
+    #[test]
+    fn every_family_is_left_behind_by_something() {
+        use crate::report::{FileCounts, PartitionCounts, Retained};
+        let stamp = Stamp::new(DateTime::from_timestamp(90, 0).unwrap());
+        let retained = Retained { oldest: Some(stamp), newest: Some(stamp), ..Retained::default() };
+        let item = done("a", 90)
+            .took(std::time::Duration::from_secs(1))
+            .proven(DateTime::from_timestamp(95, 0).unwrap())
+            .files(FileCounts::default())
+            .partitions(PartitionCounts::default())
+            .retained(retained);
+        let run = Report { clock_seconds: Some(3), ..report(Exit::Done, 100, vec![item]) };
+        let lines = [CheckLine::warning("store rights", "a", "b").measured(Measured::NeedlessRights(1))];
+        let at = DateTime::from_timestamp(200, 0).unwrap();
+        let all = merge(merge(Metrics::default(), &update(&run, &Scope::default(), true)), &update_of_check("pg-dump-to-sos", at, &lines));
+        let missing: Vec<&str> = metric_families().filter(|family| !all.0.contains_key(*family)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert_eq!(Metrics::parse(&all.render()), all);
+    }
+
+    #[test]
+    fn a_check_tells_what_it_found_and_touches_no_run() {
+        let run = Report { clock_seconds: Some(3), ..report(Exit::Done, 100, vec![done("a", 90)]) };
+        let before = merge(Metrics::default(), &update(&run, &Scope::default(), true));
+        let lines = [
+            CheckLine::ok("clock", "400 s").measured(Measured::ClockSeconds(400)),
+            CheckLine::warning("store rights", "a", "b").measured(Measured::NeedlessRights(2)),
+            CheckLine::problem("server", "a", "b"),
+            CheckLine::bad_config("store", "a", "b"),
+        ];
+        let after = merge(before, &update_of_check("pg-dump-to-sos", DateTime::from_timestamp(200, 0).unwrap(), &lines));
+        assert_eq!((value(&after, NEEDLESS, &[]), value(&after, CLOCK, &[])), (Some(2.0), Some(400.0)));
+        let counted = ["ok", "warning", "problem"].map(|verdict| value(&after, CHECK_LINES, &[("verdict", verdict)]));
+        assert_eq!((counted, value(&after, LAST_CHECK, &[])), ([Some(1.0), Some(1.0), Some(2.0)], Some(200.0)));
+        assert_eq!((value(&after, LAST_RUN, &[]), newest(&after, "a")), (Some(100.0), Some(90.0)));
+        // A check that could not tell leaves what was known; a run tells of its clock and of no rights.
+        let silent = merge(after, &update_of_check("pg-dump-to-sos", DateTime::from_timestamp(300, 0).unwrap(), &[]));
+        assert_eq!((value(&silent, NEEDLESS, &[]), value(&silent, LAST_CHECK, &[])), (Some(2.0), Some(300.0)));
+        let by_hand = Scope { shard: None, by_hand: true };
+        let run = merge(silent, &update(&run, &by_hand, false));
+        assert_eq!((value(&run, CLOCK, &[]), value(&run, LAST_CHECK, &[])), (Some(3.0), Some(300.0)));
     }
 }

@@ -50,6 +50,13 @@ impl Places {
     }
 }
 
+impl Places {
+    /// Leaves metrics where the configuration says.
+    pub(crate) async fn publish(self, update: &Update) {
+        tokio::join!(textfile(self.textfile_dir, update), pushgateway(self.pushgateway, update));
+    }
+}
+
 /// Those who hear of one run.
 pub(crate) struct Observers {
     places: Places,

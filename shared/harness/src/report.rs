@@ -380,6 +380,8 @@ pub struct Report {
     pub error: Option<String>,
     /// What deserves attention and concerns no item alone.
     pub warnings: Vec<String>,
+    /// How many seconds this host's clock and the store's were apart, where the store has one. For metrics.
+    pub clock_seconds: Option<u64>,
     /// What became of each item, by area and name.
     pub items: Vec<ItemReport>,
     /// What the job's result holds besides.

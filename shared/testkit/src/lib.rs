@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bin;
+pub mod cache;
 pub mod ceph;
 pub mod disk;
 pub mod job;

@@ -1,6 +1,7 @@
 //! What the command line says of a mirror.
 
 use clap::{Args as ClapArgs, Subcommand};
+use plana_harness::PreflightArgs;
 use plana_plan::moment::Moment;
 
 const EXAMPLES: &str = "Examples:
@@ -37,5 +38,5 @@ pub struct MirrorArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum MirrorCommand {
     /// Test configuration, store, rights, clock and ledger; changes nothing
-    Check,
+    Check(PreflightArgs),
 }

@@ -58,7 +58,7 @@ async fn run(context: &Context, args: &MirrorArgs) -> Result<(), RunError> {
 async fn prepare(context: &Context, args: &MirrorArgs) -> Result<(Opened, Planned, std::fs::File), RunError> {
     let opened = Opened::new(context).await?;
     opened::require_permission(context, &opened)?;
-    setup::require_same_clock(&opened.store).await?;
+    setup::require_same_clock(context, &opened.store).await?;
     let lock = setup::lock(context, opened.store.url())?;
     let planned = opened.plan(context, args).await?;
     if let Some(warning) = opened::require_ledger(context, &planned, context.now())? {

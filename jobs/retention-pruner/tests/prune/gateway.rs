@@ -191,4 +191,14 @@ fn the_preflight_tells_rights_too_few_and_too_many() {
     let backup = job.clone().envs(s3.bucket.env(User::Backup)).env("AWS_ENDPOINT_URL_S3", s3.proxy.endpoint());
     expect_words(&check(&backup).expect_code(1).stdout, &["the key may not abort uploads"]);
     assert_eq!(left(&s3.bucket).len(), 2);
+    // The same for alerts: how many rights are too many.
+    let measured = |job: &Job, code| {
+        let home = job.home().to_str().unwrap().to_owned();
+        job.clone().set("metrics.textfile_dir", &home).args(["check", "--metrics"]).run().done.expect_code(code);
+        let text = std::fs::read_to_string(job.home().join("plana_jobs_retention_pruner.prom")).unwrap();
+        text.lines().find_map(|line| Some(line.strip_prefix("plana_jobs_key_needless_rights{")?.rsplit_once(' ')?.1.to_owned()))
+    };
+    assert_eq!(measured(&job, 0).as_deref(), Some("0"));
+    assert_eq!(measured(&owner, 0).as_deref(), Some("2"));
+    assert_eq!(measured(&backup, 1).as_deref(), Some("1"));
 }

@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::{GRACE, Harness};
 use crate::{
     answer::Answer,
+    args::PreflightArgs,
     check::{self, CheckLine},
     context::{Context, Inner, new_run_id},
     events::{Events, Origin},
     exit::{Exit, conclude},
     failure::{Failure, sentence},
-    human,
+    human, metrics,
     observers::{Observers, Places},
     output,
     progress::Progress,
@@ -103,15 +104,17 @@ impl Harness {
         last_words(&report)
     }
 
-    pub(super) async fn check_once<W, F>(&self, work: &W, signals: &Signals) -> Exit
+    pub(super) async fn check_once<W, F>(&self, asked: PreflightArgs, work: &W, signals: &Signals) -> Exit
     where
         W: Fn(Context) -> F,
         F: Future<Output = Result<Vec<CheckLine>, Failure>> + Send + 'static,
     {
         let start = self.begin();
-        let mut lines = Vec::new();
+        let (mut lines, mut places) = (Vec::new(), Places::default());
         let fatal = match self.load() {
             Ok(loaded) => {
+                // Secrets that cannot be read are a line of the preflight.
+                places = Places::find(&loaded.config, &self.env, self.job).unwrap_or_default();
                 lines.push(configuration_line(&loaded.files));
                 lines.extend(self.preflight(&loaded.config).await);
                 let cancel = signals.token().child_token();
@@ -138,6 +141,9 @@ impl Harness {
         match exit {
             Exit::Done => tracing::info!(outcome, exit_code, "check {outcome}: {tally}"),
             _ => tracing::error!(outcome, exit_code, "check {outcome}: {tally}"),
+        }
+        if asked.metrics {
+            places.publish(&metrics::update_of_check(self.job, start.started_at, &lines)).await;
         }
         exit
     }
@@ -181,6 +187,7 @@ impl Harness {
             exit,
             error: fatal.map(|failure| failure.message),
             warnings: recorded.warnings,
+            clock_seconds: recorded.clock_seconds,
             items: recorded.items,
             extra: recorded.extra,
         }

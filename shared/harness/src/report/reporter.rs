@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
 use plana_plan::{Area, name::printable, select::Selection};
 
 use super::{Extra, ItemReport, Outcome};
@@ -23,6 +24,7 @@ pub struct Reporter {
 pub(crate) struct Recorded {
     pub items: Vec<ItemReport>,
     pub warnings: Vec<String>,
+    pub clock_seconds: Option<u64>,
     pub saw_all_names: bool,
     pub extra: Option<Extra>,
 }
@@ -61,6 +63,11 @@ impl Reporter {
         let warning = warning.into();
         tracing::warn!("{warning}");
         self.lock().warnings.push(warning);
+    }
+
+    /// Puts how far this host's clock and the store's are apart. For metrics.
+    pub fn clock_apart(&self, apart: TimeDelta) {
+        self.lock().clock_seconds = Some(apart.num_seconds().unsigned_abs());
     }
 
     /// Puts what the job's result holds besides its items; the last one counts.

@@ -18,6 +18,7 @@ fn report(exit: Exit, error: Option<&str>, items: Vec<ItemReport>) -> Report {
         error: error.map(str::to_owned),
         warnings: Vec::new(),
         items,
+        clock_seconds: None,
         extra: None,
     }
 }

@@ -154,3 +154,21 @@ fn check_says_where_metrics_and_state_cannot_go() {
     assert_eq!(verdicts(&place).last().unwrap(), "Pushgateway: warning");
     assert!(!place.path("state").exists());
 }
+
+#[test]
+fn a_check_leaves_metrics_only_when_it_is_asked_to() {
+    let (place, text) = textfile();
+    assert_eq!(place.run(&["check"]).code, Some(1));
+    assert!(!std::fs::exists(place.path("prom/plana_jobs_pg_dump_to_sos.prom")).unwrap());
+    assert_eq!(place.run(&["check", "--metrics"]).code, Some(1));
+    for line in ["plana_jobs_key_needless_rights{plana_job=\"pg-dump-to-sos\"} 1\n", "verdict=\"problem\"} 1\n"] {
+        assert!(text().contains(line), "{}", text());
+    }
+    assert!(!text().contains("last_run"), "{}", text());
+    let gateway = Server::pushgateway();
+    let place = Place::new(&format!("[metrics]\npushgateway = \"http://127.0.0.1:{}/\"\n", gateway.port));
+    place.run(&["check"]);
+    assert!(!scrape(&gateway).contains("plana_jobs_"));
+    place.run(&["check", "--metrics"]);
+    assert_eq!(value(&scrape(&gateway), "plana_jobs_key_needless_rights{"), Some(1.0));
+}

@@ -30,11 +30,14 @@ fn layer(number: u8) -> Digest {
     Digest::new([100 + number; 32])
 }
 
+/// Layers, manifests, subject, kind.
+type Refers = (Vec<u8>, Vec<u8>, Option<u8>, u8);
+
 /// A registry, as chance has it. A manifest refers to later ones only, as hashes have it.
 #[derive(Debug, Clone)]
 struct World {
-    /// For each manifest: layers, manifests, subject, kind.
-    contents: Vec<(Vec<u8>, Vec<u8>, Option<u8>, u8)>,
+    /// Of each manifest.
+    contents: Vec<Refers>,
     /// Name, manifest, days.
     links: Vec<(usize, u8, i64)>,
     /// Name, layer, days.

@@ -1,9 +1,11 @@
 //! Where the servers of each major version stand.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+
+use crate::cache::directories;
 
 /// A major version of PostgreSQL that the tests know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +36,7 @@ impl PgMajor {
     pub fn bin_dir(self) -> Result<PathBuf> {
         let places = match self {
             Self::V15 => vec![PathBuf::from("/usr/lib/postgresql/15/bin")],
-            _ => cache_directories().iter().map(|cache| cache.join(format!("pg{self}/bin"))).collect(),
+            _ => directories().iter().map(|cache| cache.join(format!("pg{self}/bin"))).collect(),
         };
         match places.iter().find(|place| place.join("postgres").exists()) {
             Some(place) => Ok(place.clone()),
@@ -47,15 +49,4 @@ impl fmt::Display for PgMajor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.number().fmt(f)
     }
-}
-
-/// Where tools/install-deps.sh may have put what Debian does not have.
-fn cache_directories() -> Vec<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let repository = repository.canonicalize().unwrap_or(repository);
-    std::env::var_os("PLANA_TEST_CACHE")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([repository.join(".cache"), PathBuf::from("/var/tmp/plana-jobs-cache")])
-        .collect()
 }
