@@ -21,6 +21,11 @@ lint: ## Formatting and clippy, as CI runs them
 build: ## The optimised binaries, in target/release
 	$(CARGO) build --release --locked
 
+deb: ## The Debian package, in target
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p plana-scenarios --bin plana-manuals
+	@tools/make-deb.sh
+
 bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump-one: one section)
 	@tools/install-deps.sh bench
 	$(CARGO) build --release --locked
@@ -30,4 +35,4 @@ bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help demo test lint build bench clean
+.PHONY: help demo test lint build deb bench clean

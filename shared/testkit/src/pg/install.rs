@@ -50,7 +50,7 @@ impl fmt::Display for PgMajor {
 }
 
 /// Where tools/install-deps.sh may have put what Debian does not have.
-fn cache_directories() -> Vec<PathBuf> {
+pub(crate) fn cache_directories() -> Vec<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let repository = repository.canonicalize().unwrap_or(repository);
     std::env::var_os("PLANA_TEST_CACHE")
