@@ -15,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::process::{Home, Port, START_LIMIT, Server, Signal, clean, give_away, lock, random_suffix, send, unprivileged};
 pub use install::PgMajor;
+pub(crate) use install::cache_directories;
 
 /// The superuser of every cluster.
 pub const SUPERUSER: &str = "postgres";
