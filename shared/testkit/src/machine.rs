@@ -44,7 +44,8 @@ impl Machine {
         let nspawn = server.pid();
         let mut leader = None;
         server.wait_ready(|| {
-            leader = leader.or_else(|| child_of(nspawn));
+            // Its first child only makes the second, which becomes the machine's first process.
+            leader = child_of(nspawn);
             leader.is_some_and(|leader| inside(leader, &["systemctl", "is-system-running"]).is_ok_and(|done| is_up(&done.stdout)))
         })?;
         let leader = leader.context("failed to find the machine's first process")?;
