@@ -127,7 +127,7 @@ fn the_package_works_fails_loudly_and_goes() {
     machine.must("systemctl start pg-dump-to-sos.service || true");
     told(&machine, "pg-dump-to-sos.service failed");
     let (_, code, restarts) = ended(&machine, "pg-dump-to-sos");
-    assert_eq!((code.as_str(), restarts.as_str()), ("1", "4"));
+    assert_eq!((code.as_str(), restarts.as_str()), ("1", "5"));
 
     // 10: told at once.
     machine.must("systemctl reset-failed; printf '[dump]\\njbos = 1\\n' >/etc/plana-jobs/conf.d/typo.toml");
