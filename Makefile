@@ -25,6 +25,11 @@ build: ## The optimised binaries, in target/release
 image: ## The container image, with podman or docker (IMAGE=name:tag)
 	$(or $(shell command -v podman),docker) build -t $(IMAGE) .
 
+deb: ## The Debian package, in target
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p plana-scenarios --bin plana-manuals
+	@tools/make-deb.sh
+
 bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump-one: one section)
 	@tools/install-deps.sh bench
 	$(CARGO) build --release --locked
@@ -34,4 +39,4 @@ bench: ## Compare with the pipelines a user would write, side by side (ONLY=dump
 clean: ## Remove what was built
 	$(CARGO) clean
 
-.PHONY: help demo test lint build image bench clean
+.PHONY: help demo test lint build image deb bench clean

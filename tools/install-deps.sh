@@ -16,7 +16,7 @@ profile=${1:-test}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 demo_packages=(ca-certificates age zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
-test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox prometheus)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox prometheus systemd-container debootstrap lintian binutils)
 bench_packages=(pigz restic postgresql-15-partman)
 
 case $profile in
@@ -194,6 +194,24 @@ install_kubernetes_validate() {
   scratch=
 }
 
+# A Debian with systemd and PostgreSQL, in which the package is installed and booted. Nothing ever writes into it: each
+# boot has a layer of its own in memory.
+install_debian() {
+  local home=$cache/debian-12-root-1
+  [ ! -e "$home/etc/machine-id" ] || return 0
+  mkdir -p "$cache"
+  scratch=$(mktemp -d "$cache/debian.XXXXXX")
+  say "making a Debian 12 to boot in $home"
+  as_root env DEBIAN_FRONTEND=noninteractive debootstrap --variant=minbase \
+    --include=systemd,systemd-sysv,dbus,ca-certificates,postgresql-15 bookworm "$scratch/root" >"$scratch/log" 2>&1 ||
+    { say "debootstrap failed:"; tail -n 20 "$scratch/log" >&2; exit 1; }
+  as_root sh -c 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*; : >"$1/etc/machine-id"' sh "$scratch/root"
+  as_root chmod 755 "$scratch/root"
+  as_root mv "$scratch/root" "$home"
+  as_root rm -rf "$scratch"
+  scratch=
+}
+
 # A server whose messages are not English.
 make_locale() {
   locale -a | grep -qxF de_DE.utf8 || as_root localedef -i de_DE -f UTF-8 de_DE.UTF-8
@@ -205,6 +223,7 @@ if [ "$profile" != demo ]; then
   install_postgres
   install_kubectl
   install_kubernetes_validate
+  install_debian
   make_locale
 fi
 if [ "$profile" = bench ]; then

@@ -1,7 +1,6 @@
 //! What the README quotes from the code is what the code says.
 #![allow(clippy::expect_used, reason = "a test may")]
 
-use clap::CommandFactory;
 use plana_pg::rights::LEAST_RIGHTS_SQL;
 
 fn readme() -> String {
@@ -10,15 +9,7 @@ fn readme() -> String {
 
 #[test]
 fn it_shows_each_jobs_help() {
-    let jobs = [
-        pg_dump_to_sos::Args::command(),
-        filestore_tarball::Args::command(),
-        partition_roller::Args::command(),
-        insurance_snapshot::Args::command(),
-        retention_pruner::Args::command(),
-        restore_from_sos::Args::command(),
-    ];
-    for mut command in jobs {
+    for mut command in plana_scenarios::jobs() {
         command = command.term_width(100);
         let help = command.render_help().to_string();
         let help: String = help.lines().map(|line| line.trim_end().to_owned() + "\n").collect();

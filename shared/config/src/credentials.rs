@@ -2,8 +2,9 @@
 //!
 //! For a key such as `store.backups.secret_access_key`, in this order: the value in the configuration;
 //! the file that `…_file` names; a file called `store.backups.secret_access_key` (or with underscores,
-//! `store_backups_secret_access_key`) among systemd's credentials in `$CREDENTIALS_DIRECTORY`, then in
-//! the directory of mounted secrets, `$PLANA_JOBS_SECRETS_DIR` or `/run/secrets/plana-jobs`. What comes
+//! `store_backups_secret_access_key`) among systemd's credentials in `$CREDENTIALS_DIRECTORY`, where a whole
+//! directory's (`LoadCredential=plana-jobs:DIRECTORY`) are called `plana-jobs_store.backups.…`; then in the
+//! directory of mounted secrets, `$PLANA_JOBS_SECRETS_DIR` or `/run/secrets/plana-jobs`. What comes
 //! after that, the AWS names or libpq's environment, is the asker's business.
 
 use std::{
@@ -17,6 +18,9 @@ use crate::{Config, Environment, Problem, Secret};
 
 /// Where mounted secrets are looked for if `PLANA_JOBS_SECRETS_DIR` does not say.
 const SECRETS_DIR: &str = "/run/secrets/plana-jobs";
+
+/// What `LoadCredential=plana-jobs:DIRECTORY` puts before the names of the directory's files.
+const SYSTEMD_PREFIX: &str = "plana-jobs_";
 
 /// No secret of ours is longer; a file that is was named by mistake.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
@@ -49,9 +53,13 @@ fn directories(env: &Environment) -> impl Iterator<Item = PathBuf> {
     systemd.into_iter().chain([env.get("PLANA_JOBS_SECRETS_DIR").unwrap_or(SECRETS_DIR)]).map(PathBuf::from)
 }
 
-/// Some systems forbid dots in the names of secrets, so underscores do as well.
+/// Some systems forbid dots in the names of secrets, so underscores do as well; a credential of its own goes before one
+/// of a directory's.
 fn candidates(key: &str, env: &Environment) -> Vec<PathBuf> {
-    directories(env).flat_map(|directory| [directory.join(key), directory.join(key.replace('.', "_"))]).collect()
+    let underscores = key.replace('.', "_");
+    let prefixed = [format!("{SYSTEMD_PREFIX}{key}"), format!("{SYSTEMD_PREFIX}{underscores}")];
+    let names: Vec<String> = [key.to_owned(), underscores].into_iter().chain(prefixed).collect();
+    directories(env).flat_map(|directory| names.iter().map(|name| directory.join(name)).collect::<Vec<_>>()).collect()
 }
 
 /// The secret in a file, without the line break that editors and `echo` leave; `None` if there is no file.

@@ -64,7 +64,12 @@ fn secrets_are_found_in_their_order() {
     assert_eq!(found("secret_access_key = \"value\"\n", &variables), [some("value"), some("id"), None]);
     assert_eq!(found(&format!("secret_access_key_file = \"{files}/key\"\n"), &variables), [some("file"), some("id"), None]);
     assert_eq!(found("", &variables), [some("systemd"), some("id"), None]);
+    // A whole directory that systemd loaded comes with its name before the files'; a credential of its own wins.
+    fs::write(systemd_directory.path().join("plana-jobs_store.backups.secret_access_key"), "of-a-directory\n").expect("a file");
+    assert_eq!(found("", &variables), [some("systemd"), some("id"), None]);
     fs::remove_file(systemd_directory.path().join("store.backups.secret_access_key")).expect("a file");
+    assert_eq!(found("", &variables), [some("of-a-directory"), some("id"), None]);
+    fs::remove_file(systemd_directory.path().join("plana-jobs_store.backups.secret_access_key")).expect("a file");
     assert_eq!(found("", &variables), [some("mounted"), some("id"), None]);
     // The token in the environment goes with the secret key in the environment, and with no other.
     let aws_alone: Vec<_> = variables[1..].to_vec();
