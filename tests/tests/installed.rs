@@ -9,9 +9,11 @@ use plana_testkit::machine::Machine;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// In the order of a night.
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 8] = [
     "pg-dump-to-sos",
     "filestore-tarball",
+    "pg-dump-templates",
+    "retention-pruner-mirror",
     "partition-roller",
     "retention-pruner",
     "restore-from-sos-drill",
@@ -24,19 +26,32 @@ cd /
 runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 <<'SQL'
 CREATE ROLE plana_backup LOGIN SUPERUSER PASSWORD 'hunter2';
 CREATE DATABASE "acme.planapulse.app";
+CREATE DATABASE "basic-template-18.planapulse.app";
 \c acme.planapulse.app
 CREATE TABLE ir_attachment (id int, store_fname text);
 INSERT INTO ir_attachment VALUES (1, 'a9/a9993e364706816aba3e25717850c26c9cd0d89d');
 CREATE TABLE events (at timestamptz NOT NULL) PARTITION BY RANGE (at);
 SQL
-mkdir -p /srv/filestore/acme.planapulse.app/a9 /srv/backups
+mkdir -p /srv/filestore/acme.planapulse.app/a9 /srv/backups /srv/seeds /srv/mirror/docker/registry/v2/repositories
 printf abc >/srv/filestore/acme.planapulse.app/a9/a9993e364706816aba3e25717850c26c9cd0d89d
 chown -R 101:101 /srv/filestore/acme.planapulse.app
 chmod -R go= /srv/filestore/acme.planapulse.app
-chown plana-jobs /srv/backups
+chown -R plana-jobs /srv/backups /srv/seeds /srv/mirror
 cat >/etc/plana-jobs/conf.d/site.toml <<'TOML'
 [store.backups]
 url = "file:///srv/backups"
+[store.templates]
+url = "file:///srv/seeds"
+[store.mirror]
+url = "file:///srv/mirror"
+[rules.templates]
+order = 1
+class = "template"
+databases = ["*-template-*"]
+[mirror]
+enabled = true
+stores = ["file:///srv/mirror"]
+without_ledger = "last-modified"
 [filestore.sources.tenants]
 root = "/srv/filestore"
 [partitions]
@@ -48,13 +63,13 @@ enabled = true
 stores = ["file:///srv/backups"]
 tiers = false
 TOML
-for purpose in backup partitions; do
+for purpose in backup partitions templates; do
   echo 'host=127.0.0.1 user=plana_backup password=hunter2 dbname=postgres' >/etc/plana-jobs/credentials/$purpose/postgres.dsn
 done
 echo "NOTIFY_COMMAND='systemd-cat -t told'" >/etc/default/plana-jobs
-for unit in pg-dump-to-sos filestore-tarball partition-roller retention-pruner restore-from-sos-drill restore-from-sos-drill-filestore; do
+for unit in pg-dump-to-sos filestore-tarball pg-dump-templates retention-pruner-mirror partition-roller retention-pruner restore-from-sos-drill restore-from-sos-drill-filestore; do
   mkdir -p /etc/systemd/system/$unit.service.d /etc/systemd/system/$unit.timer.d
-  printf '[Service]\nReadWritePaths=/srv/backups\n' >/etc/systemd/system/$unit.service.d/store.conf
+  printf '[Service]\nReadWritePaths=/srv/backups /srv/seeds /srv/mirror\n' >/etc/systemd/system/$unit.service.d/store.conf
   printf '[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n' >/etc/systemd/system/$unit.timer.d/now.conf
 done
 # The dumps' timer elapses first, as it does in a night.
@@ -121,6 +136,7 @@ fn the_package_works_fails_loudly_and_goes() {
         assert!(at(before, "ExecMainExitTimestampMonotonic") <= at(after, "ExecMainStartTimestampMonotonic"), "{before}, {after}");
     }
     machine.must("ls /srv/backups/pg/acme.planapulse.app/*/manifest.json /srv/backups/filestore/acme.planapulse.app/*/manifest.json");
+    machine.must("ls /srv/seeds/basic-template-18.planapulse.app/*/*manifest.json");
 
     // 1: tried again, and then told.
     machine.must("systemctl reset-failed; echo 'host=127.0.0.1 port=1 user=nobody' >/etc/plana-jobs/credentials/backup/postgres.dsn");

@@ -47,7 +47,7 @@ fn pods_reach_names_store_redis_and_their_server_and_nothing_else() {
             );
             assert!(found.iter().all(|(_, spec)| spec["ingress"].is_null()), "{at}: nothing reaches a job");
             let mut expected: BTreeSet<u64> = [53, 443, 6379].into();
-            if name != "restore-drill-filestore" {
+            if !["restore-drill-filestore", "retention-pruner-mirror"].contains(&name) {
                 expected.insert(5432);
             }
             if rendered.name != "overlays/example" {
@@ -57,7 +57,8 @@ fn pods_reach_names_store_redis_and_their_server_and_nothing_else() {
             assert_eq!(ports(found.iter().map(|(_, spec)| *spec)), expected, "{at}");
             // Drills restore where nothing else is: they never reach the server that is backed up.
             let own = found.iter().any(|(name, _)| *name == "postgresql");
-            assert_eq!(own, command(&template["spec"])[0] != "restore-from-sos" || name == "restore-database", "{at}");
+            let needs = command(&template["spec"])[0] != "restore-from-sos" && name != "retention-pruner-mirror";
+            assert_eq!(own, needs || name == "restore-database", "{at}");
         }
     }
 }
