@@ -262,4 +262,45 @@ retention-pruner && exit 1 || [ $? = 20 ]
 PLANA_JOBS__RETENTION__ENABLED=true run retention-pruner
 [ -d "$work/store/$held" ] && [ -e "$work/store/README" ] && echo "what was held and what nobody knows is still there"
 
+say "A registry's mirror: one image is pulled twice a day, another by nobody for a year; both share a layer"
+registry=$work/mirror/docker/registry/v2
+content() { # text, days ago: stores a blob and prints its digest
+  local hex
+  hex=$(printf %s "$1" | sha256sum | cut -d' ' -f1)
+  mkdir -p "$registry/blobs/sha256/${hex:0:2}/$hex"
+  printf %s "$1" >"$registry/blobs/sha256/${hex:0:2}/$hex/data"
+  touch -d "$2 days ago" "$registry/blobs/sha256/${hex:0:2}/$hex/data"
+  echo "$hex"
+}
+link() { # path in the repository, digest, days ago
+  mkdir -p "$registry/repositories/$1"
+  printf 'sha256:%s' "$2" >"$registry/repositories/$1/link"
+  touch -d "$3 days ago" "$registry/repositories/$1/link"
+}
+image() { # repository, tag, days ago
+  local config layer shared manifest
+  config=$(content "the configuration of $1" "$3") layer=$(content "a layer of $1" "$3") shared=$(content "a layer of many" 400)
+  for part in "$config" "$layer" "$shared"; do link "$1/_layers/sha256/$part" "$part" "$3"; done
+  manifest=$(content "{\"schemaVersion\":2,\"config\":{\"digest\":\"sha256:$config\"},\"layers\":[{\"digest\":\"sha256:$layer\"},{\"digest\":\"sha256:$shared\"}]}" "$3")
+  link "$1/_manifests/revisions/sha256/$manifest" "$manifest" "$3"
+  link "$1/_manifests/tags/$2/current" "$manifest" "$3"
+  link "$1/_manifests/tags/$2/index/sha256/$manifest" "$manifest" "$3"
+}
+image library/nginx 1.27 365
+image library/redis 6 365
+for hour in $(seq 960 -12 0); do
+  echo "10.0.0.7 - - [$(date -u -d "$hour hours ago" '+%d/%b/%Y:%H:%M:%S +0000')] \"GET /v2/library/nginx/manifests/1.27 HTTP/1.1\" 200 1024 \"\" \"docker/27\""
+done >"$work/access.log"
+retention-pruner ledger <"$work/access.log" >"$work/pulls.jsonl"
+head -n 1 "$work/pulls.jsonl"
+mirror() {
+  PLANA_JOBS__MIRROR__STORES="[\"file://$work/mirror\"]" PLANA_JOBS__MIRROR__LEDGER="[\"$work/pulls.jsonl\"]" \
+    retention-pruner mirror --store "file://$work/mirror" "$@"
+}
+run mirror --dry-run
+PLANA_JOBS__MIRROR__ENABLED=true run mirror
+(cd "$registry/repositories" && find . -path '*_manifests/tags*' -name link -path '*current*')
+[ -e "$registry/repositories/library/nginx/_manifests/tags/1.27/current/link" ] && [ ! -e "$registry/repositories/library/redis/_manifests/tags/6/current/link" ]
+find "$registry/blobs" -name data -exec grep -l "a layer of many" {} + >/dev/null && echo "the layer that both had is still there"
+
 say "Done. Server and store are removed again."
