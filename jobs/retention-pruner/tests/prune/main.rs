@@ -6,6 +6,7 @@ mod command_line;
 mod files;
 mod gateway;
 mod guards;
+mod held;
 mod many;
 mod mirror;
 
