@@ -249,6 +249,26 @@ fn a_push_between_plan_and_deletion_keeps_what_it_needs() {
 }
 
 #[test]
+fn a_tag_that_comes_between_plan_and_deletion_leaves_its_repository_to_the_next_run() {
+    let mut tree = Tree::default();
+    let old = tree.index("library/nginx", "1.0", 60);
+    let other = tree.index("library/redis", "6", 60);
+    let (job, s3) = on_gateway(&tree);
+    s3.proxy.add(Rule::on(Op::Get, Action::Delay(Duration::from_secs(3))).nth(1));
+    let mut running = job.clone().spawn();
+    running.wait_until("the manifests are read", |_| s3.proxy.count(Op::Get) > 0).unwrap();
+    let tag = format!("registry/{REPOSITORIES}/library/nginx/_manifests/tags/stable/current/link");
+    s3.bucket.put(&tag, format!("sha256:{}", old[0])).unwrap();
+    let done = Outcome::wait(running).expect(0);
+    let keys = s3.bucket.keys().unwrap();
+    let there = |hex: &String| keys.contains(&format!("registry/{}", blob(hex)));
+    assert!(old.iter().all(there) && !other.iter().any(there), "{}", done.done.stderr);
+    assert_eq!(done.item("library/nginx")["deleted"], 0);
+    let link = format!("registry/{REPOSITORIES}/library/nginx/_manifests/revisions/sha256/{}/link", old[1]);
+    assert!(keys.contains(&link), "its images are served as before");
+}
+
+#[test]
 fn an_access_log_becomes_a_ledger() {
     let log = format!(
         "10.0.0.1 - - [{}] \"GET /v2/library/nginx/manifests/1.27 HTTP/1.1\" 200 1 \"\" \"x\"\nrubbish\n",
