@@ -72,10 +72,11 @@ documents=usr/share/doc/plana-jobs
 put 644 packaging/copyright "$documents/copyright"
 put 644 packaging/changelog "$documents/changelog.Debian"
 put 644 README.md "$documents/README.md"
+put 644 systemd/README.md "$documents/README.systemd.md"
 put 644 shared/config/src/defaults.toml "$documents/defaults.toml"
 put 644 config/plana.toml "$documents/examples/plana.toml"
 put 644 config/exo.toml "$documents/examples/exo.toml"
-gzip -9n "$root"/usr/share/man/man*/* "$root/$documents/changelog.Debian" "$root/$documents/README.md"
+gzip -9n "$root"/usr/share/man/man*/* "$root/$documents/changelog.Debian" "$root/$documents"/README*.md
 
 mkdir "$root/DEBIAN"
 install -m 755 packaging/postinst packaging/prerm packaging/postrm "$root/DEBIAN/"

@@ -138,6 +138,19 @@ fn the_package_works_fails_loudly_and_goes() {
     machine.must("ls /srv/backups/pg/acme.planapulse.app/*/manifest.json /srv/backups/filestore/acme.planapulse.app/*/manifest.json");
     machine.must("ls /srv/seeds/basic-template-18.planapulse.app/*/*manifest.json");
 
+    // By hand, as the README says.
+    let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let by_hand = |name: &str| readme.lines().find(|line| line.starts_with(&format!("{name}() {{"))).unwrap().to_owned();
+    let functions = format!("sudo() {{ \"$@\"; }}; {}; {}", by_hand("plana_as"), by_hand("root_as"));
+    machine.must(&format!("{functions}; plana_as backup pg-dump-to-sos --only acme.planapulse.app --no-globals"));
+    machine.must(&format!("{functions}; plana_as backup -p AmbientCapabilities=CAP_DAC_READ_SEARCH filestore-tarball check"));
+    let listed = machine.must(&format!("{functions}; plana_as restore restore-from-sos list acme.planapulse.app --area pg"));
+    assert!(listed.contains("2 sets of 1 name"), "{listed}");
+    machine.must(&format!(
+        "{functions}; root_as restore restore-from-sos restore-filestore acme.planapulse.app --to /srv/check --uid 101 --gid 101"
+    ));
+    assert_eq!(machine.must("stat -c %u /srv/check/a9/*; stat -c %U /var/lib/plana-jobs"), "101\nplana-jobs");
+
     // 1: tried again, and then told.
     machine.must("systemctl reset-failed; echo 'host=127.0.0.1 port=1 user=nobody' >/etc/plana-jobs/credentials/backup/postgres.dsn");
     machine.must("systemctl start pg-dump-to-sos.service || true");

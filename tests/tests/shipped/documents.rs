@@ -7,6 +7,7 @@ use crate::{jobs, root, text};
 /// Every document, by its path below the repository.
 fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "ARCHITECTURE.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
+    found.push("systemd/README.md".to_owned());
     let mut open = vec![root().join("docs")];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(&directory).expect("docs/") {

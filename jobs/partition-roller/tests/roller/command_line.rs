@@ -175,9 +175,10 @@ fn the_shipped_configuration_rolls_tables_like_those_of_exo() {
     each(|major| {
         let place = Place::new(major);
         place.sql(include_str!("../../../../tests/platform/exo.sql"));
-        // But for the store, as it is shipped.
+        // But for the store and the database's name, as it is shipped.
         let job = Job::of(env!("CARGO_BIN_EXE_partition-roller"))
             .config(include_str!("../../../../config/exo.toml"))
+            .set("partitions.database", &place.name)
             .env("EXO_DATABASE_DSN", place.cluster.keyword_dsn(&place.name));
         let outcome = job.run().expect(0);
         assert_eq!(outcome.item("public.session_events")["made"], 4);
