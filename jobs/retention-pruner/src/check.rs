@@ -23,7 +23,8 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
     match setup::open_store(context.config(), context.env(), false).await {
         Err(error) => lines.push(problem("store", error)),
         Ok(store) => {
-            lines.extend(permission(&context, &store));
+            let retention = &context.config().retention;
+            lines.extend(permission(Pruned::Backups, retention.enabled, &retention.stores, store.url()));
             lines.extend(rights(&store).await);
             lines.extend(check_clock(&store, "ages are taken by it").await);
         }
@@ -32,19 +33,23 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
     Ok(lines)
 }
 
-fn permission(context: &Context, store: &DynStore) -> Vec<CheckLine> {
-    let retention = &context.config().retention;
-    let line = |subject: &str, result: Result<(), Refusal>, good: String| match result {
-        Ok(()) => CheckLine::ok(subject, good),
-        Err(refusal) => CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}")),
+/// What a run would be refused for, whatever is in the store.
+pub fn permission(what: Pruned, enabled: bool, named: &[String], url: &str) -> Vec<CheckLine> {
+    let line = |result: Result<(), Refusal>, good: String| match result {
+        Ok(()) => CheckLine::ok("permission", good),
+        Err(refusal) => would_be_refused("permission", &refusal),
     };
-    let url = store.url();
-    let for_ever = guard::refuse_templates(Pruned::Backups, url).and_then(|()| guard::refuse_escrow(url)).err();
+    let for_ever = guard::refuse_templates(what, url).and_then(|()| guard::refuse_escrow(url)).err();
     let for_ever = for_ever.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
-    let enabled = line("permission", guard::require_enabled(Pruned::Backups, retention.enabled), "retention.enabled is true".to_owned());
-    let named =
-        line("permission", guard::require_named(Pruned::Backups, url, &retention.stores), format!("{url} is named in retention.stores"));
+    let section = what.section();
+    let enabled = line(guard::require_enabled(what, enabled), format!("{section}.enabled is true"));
+    let named = line(guard::require_named(what, url, named), format!("{url} is named in {section}.stores"));
     for_ever.into_iter().chain([enabled, named]).collect()
+}
+
+/// A run would end there, and a dry run would not.
+pub fn would_be_refused(subject: &str, refusal: &Refusal) -> CheckLine {
+    CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}"))
 }
 
 async fn rights(store: &DynStore) -> Vec<CheckLine> {

@@ -1,18 +1,7 @@
 //! The jobs' own command lines, as clap has them.
 
-use clap::{Command, CommandFactory};
-
-/// Every job.
-pub fn all() -> [Command; 6] {
-    [
-        pg_dump_to_sos::Args::command(),
-        filestore_tarball::Args::command(),
-        partition_roller::Args::command(),
-        insurance_snapshot::Args::command(),
-        retention_pruner::Args::command(),
-        restore_from_sos::Args::command(),
-    ]
-}
+use clap::Command;
+pub use plana_scenarios::jobs as all;
 
 /// The job of that name.
 pub fn named(name: &str) -> Option<Command> {

@@ -7,11 +7,14 @@ use plana_backup::{
 };
 use plana_config::StoreName;
 use plana_harness::{CheckLine, Context, Failure};
-use plana_plan::retention::guard::{self, Pruned, Refusal};
+use plana_plan::retention::guard::Pruned;
 use plana_storage::{DynStore, Rights};
 
 use super::ledger::Ledger;
-use crate::{check::versions, listing::mode};
+use crate::{
+    check::{permission, versions, would_be_refused},
+    listing::mode,
+};
 
 /// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -22,30 +25,14 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
     match setup::open_named_store(context.config(), context.env(), StoreName::Mirror, false).await {
         Err(error) => lines.push(problem("store", error)),
         Ok(store) => {
-            lines.extend(permission(&context, &store));
+            let mirror = &context.config().mirror;
+            lines.extend(permission(Pruned::Mirror, mirror.enabled, &mirror.stores, store.url()));
             lines.extend(rights(&store).await);
             lines.extend(check_clock(&store, "activity is taken by it").await);
         }
     }
     lines.push(ledger(&context));
     Ok(lines)
-}
-
-fn warning(subject: &str, refusal: &Refusal) -> CheckLine {
-    CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}"))
-}
-
-fn permission(context: &Context, store: &DynStore) -> Vec<CheckLine> {
-    let (mirror, url) = (&context.config().mirror, store.url());
-    let line = |result: Result<(), Refusal>, good: String| match result {
-        Ok(()) => CheckLine::ok("permission", good),
-        Err(refusal) => warning("permission", &refusal),
-    };
-    let templates = guard::refuse_templates(Pruned::Mirror, url).and_then(|()| guard::refuse_escrow(url)).err();
-    let templates = templates.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
-    let enabled = line(guard::require_enabled(Pruned::Mirror, mirror.enabled), "mirror.enabled is true".to_owned());
-    let named = line(guard::require_named(Pruned::Mirror, url, &mirror.stores), format!("{url} is named in mirror.stores"));
-    templates.into_iter().chain([enabled, named]).collect()
 }
 
 async fn rights(store: &DynStore) -> Vec<CheckLine> {
@@ -80,6 +67,6 @@ fn ledger(context: &Context) -> CheckLine {
     match ledger.require_cover(mirror, now) {
         Ok(None) => CheckLine::ok("ledger", format!("{} lines cover {} and the present", ledger.lines, mirror.window)),
         Ok(Some(without)) => CheckLine::warning("ledger", without, "feed the ledger: `retention-pruner ledger < access.log`"),
-        Err(refusal) => warning("ledger", &refusal),
+        Err(refusal) => would_be_refused("ledger", &refusal),
     }
 }

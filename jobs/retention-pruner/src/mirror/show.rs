@@ -5,12 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 use plana_harness::{Answer, Column, Context, Failure, human};
 use plana_plan::{
-    mirror::{
-        MirrorPlan, PlannedRevision, RepositoryPlan,
-        explain::{Explanation, explain as explain_thing},
-    },
+    mirror::{MirrorPlan, PlannedRevision, RepositoryPlan, explain::explain as explain_thing},
     name::printable,
-    retention::guard::Refusal,
+    retention::{Explanation, guard::Refusal},
 };
 use serde_json::{Value, json};
 

@@ -8,19 +8,7 @@ use super::{
     stock::{Facts, Target},
     verdict::{Verdict, last_in_words},
 };
-
-/// What becomes of one thing, and what was weighed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
-    /// The thing.
-    pub subject: String,
-    /// Whether it goes.
-    pub goes: bool,
-    /// What was weighed, a line each.
-    pub lines: Vec<String>,
-    /// Why it goes or stays.
-    pub reason: String,
-}
+use crate::retention::Explanation;
 
 /// Explains a key of the store, `name:tag`, `name@digest`, or a blob's digest; `None` where nothing of it is listed.
 pub fn explain(plan: &MirrorPlan, text: &str) -> Option<Explanation> {

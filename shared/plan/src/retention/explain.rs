@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{Area, Label, expiry::insured_until, name::printable, window::Window};
 
-/// What becomes of a key, and everything that was weighed.
+/// What becomes of a key, or of a tag or digest of a mirror, and everything that was weighed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The set, the probe, or the key itself.
+    /// The set, the probe, the image, or the key itself.
     pub subject: String,
     /// Whether it goes.
     pub goes: bool,
