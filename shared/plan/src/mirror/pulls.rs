@@ -60,9 +60,10 @@ impl Pulled {
         if let Some(path) = text.strip_prefix("/v2/") {
             let path = path.split('?').next().unwrap_or_default();
             let path = percent_decode_str(path).decode_utf8().ok()?.into_owned();
-            let of = |kind: &str| path.rsplit_once(kind);
-            let (name, reference) = of("/manifests/").or_else(|| of("/blobs/"))?;
-            return Self::of(name, reference);
+            // A name may have any of these words in it, a reference has no slash.
+            let (before, reference) = path.rsplit_once('/')?;
+            let (name, kind) = before.rsplit_once('/')?;
+            return if matches!(kind, "manifests" | "blobs") { Self::of(name, reference) } else { None };
         }
         match text.split_once('@') {
             // The tag beside a digest says nothing more.
