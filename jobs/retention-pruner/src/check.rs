@@ -7,7 +7,7 @@ use plana_backup::{
 };
 use plana_harness::{CheckLine, Context, Failure};
 use plana_plan::retention::guard::{self, Pruned, Refusal};
-use plana_storage::{DynStore, Rights, Switch};
+use plana_storage::{BucketSafety, DynStore, Rights, Switch};
 
 use crate::{
     JOB,
@@ -52,10 +52,16 @@ pub fn would_be_refused(subject: &str, refusal: &Refusal) -> CheckLine {
     CheckLine::warning(subject, "a run would be refused", format!("failed to {refusal}"))
 }
 
+/// What the key may do, how the bucket is kept, and what a run would list.
+pub async fn look(store: &DynStore) -> Result<(Rights, BucketSafety, Mode), CheckLine> {
+    let told = tokio::try_join!(store.rights(false), store.safety(), mode(&**store));
+    told.map_err(|error| problem("store", SetupError::from(error)))
+}
+
 async fn rights(store: &DynStore) -> Vec<CheckLine> {
-    let (rights, safety, mode) = match tokio::try_join!(store.rights(false), store.safety(), mode(&**store)) {
+    let (rights, safety, mode) = match look(store).await {
         Ok(told) => told,
-        Err(error) => return vec![problem("store", SetupError::from(error))],
+        Err(line) => return vec![line],
     };
     let Rights { put, list, read, delete, list_uploads, abort, .. } = rights;
     let mut lines = vec![

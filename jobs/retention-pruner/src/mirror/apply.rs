@@ -271,12 +271,11 @@ fn references<'a>(contents: &'a BTreeMap<Digest, Content>, digest: &Digest) -> &
     }
 }
 
-/// What stayed keeps what it refers to.
+/// What stayed keeps what it refers to, however deep: who may push decides that.
 fn keep(contents: &BTreeMap<Digest, Content>, digest: &Digest, doomed: &mut BTreeSet<Digest>) {
-    for part in references(contents, digest) {
-        if doomed.remove(part) {
-            keep(contents, part, doomed);
-        }
+    let mut todo = vec![*digest];
+    while let Some(by) = todo.pop() {
+        todo.extend(references(contents, &by).iter().filter(|part| doomed.remove(part)));
     }
 }
 

@@ -27,22 +27,21 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(60);
 
 impl MirrorPruner {
-    /// Deletes blobs. Those that something needs after all are in `changed`.
-    ///
-    /// # Errors
-    /// When the repositories cannot be listed, or a new manifest not be read: then no more blobs go.
+    /// Deletes blobs. Those that something needs after all are in `changed`. Once the repositories cannot be listed, or a new
+    /// manifest not be read, no more blobs go: those that are left count as failed.
     pub async fn delete_blobs(
         &self,
         doomed: &[&PlannedBlob],
         contents: &mut BTreeMap<Digest, Content>,
         cancel: &CancellationToken,
-    ) -> Result<Applied, StoreError> {
+    ) -> Applied {
         let mut applied = Applied::default();
         // By their first byte: the layout keeps those together.
         let mut shards: BTreeMap<String, Vec<&PlannedBlob>> = BTreeMap::new();
         for blob in doomed {
             shards.entry(blob.id.hex().chars().take(2).collect()).or_default().push(blob);
         }
+        let mut left = doomed.len();
         let mut stand: Option<(Instant, BTreeSet<Digest>)> = None;
         for (short, blobs) in shards {
             if cancel.is_cancelled() {
@@ -51,8 +50,15 @@ impl MirrorPruner {
             }
             let needed = match stand.take().filter(|(since, _)| since.elapsed() < FRESH) {
                 Some(fresh) => fresh,
-                None => (Instant::now(), self.needed_now(contents).await?),
+                None => match self.needed_now(contents).await {
+                    Ok(needed) => (Instant::now(), needed),
+                    Err(error) => {
+                        applied.note_error(left, &error);
+                        break;
+                    }
+                },
             };
+            left -= blobs.len();
             let (free, taken): (Vec<&PlannedBlob>, Vec<&PlannedBlob>) = blobs.into_iter().partition(|blob| !needed.1.contains(&blob.id));
             applied.changed.extend(taken.iter().map(|blob| blob.id.to_string()));
             stand = Some(needed);
@@ -61,7 +67,7 @@ impl MirrorPruner {
                 Err(error) => applied.note_error(free.len(), &error),
             }
         }
-        Ok(applied)
+        applied
     }
 
     async fn needed_now(&self, contents: &mut BTreeMap<Digest, Content>) -> Result<BTreeSet<Digest>, StoreError> {

@@ -1,7 +1,6 @@
 //! The preflight of a mirror: a line per check, with what to do. Changes nothing.
 
 use plana_backup::{
-    SetupError,
     preflight::{check_clock, needed_right, needless_rights, problem},
     setup,
 };
@@ -11,10 +10,7 @@ use plana_plan::retention::guard::Pruned;
 use plana_storage::{DynStore, Rights};
 
 use super::ledger::Ledger;
-use crate::{
-    check::{permission, versions, would_be_refused},
-    listing::mode,
-};
+use crate::check::{look, permission, versions, would_be_refused};
 
 /// Tests everything that a run needs, and goes on after what is wrong, so that one call tells all of it.
 ///
@@ -36,9 +32,9 @@ pub async fn check(context: Context) -> Result<Vec<CheckLine>, Failure> {
 }
 
 async fn rights(store: &DynStore) -> Vec<CheckLine> {
-    let (rights, safety, mode) = match tokio::try_join!(store.rights(false), store.safety(), mode(&**store)) {
+    let (rights, safety, mode) = match look(store).await {
         Ok(told) => told,
-        Err(error) => return vec![problem("store", SetupError::from(error))],
+        Err(line) => return vec![line],
     };
     let Rights { put, list, read, delete, list_uploads, abort, .. } = rights;
     let mut lines = vec![

@@ -269,6 +269,25 @@ fn a_tag_that_comes_between_plan_and_deletion_leaves_its_repository_to_the_next_
 }
 
 #[test]
+fn no_blob_goes_once_the_repositories_cannot_be_listed_again() {
+    let mut tree = Tree::default();
+    let old = tree.index("library/nginx", "1.0", 60);
+    let (job, s3) = on_gateway(&tree);
+    // The plan lists them first; before blobs go it is denied.
+    s3.proxy.clear();
+    let all = |query: &str| query.replace("%2F", "/").split('&').any(|part| part.ends_with("/v2/repositories/"));
+    s3.proxy.add(Rule::any(Action::error(403, "AccessDenied")).when(move |request| all(&request.query)).nth(2));
+    for op in [Op::List, Op::ListVersions] {
+        s3.proxy.add(Rule::on(op, Action::rewrite(crate::gateway::age)));
+    }
+    let done = job.run().expect(3);
+    expect_words(done.error("blobs"), &["delete 8 objects", "AccessDenied"]);
+    assert_eq!(done.item("library/nginx")["deleted"], 3);
+    let keys = s3.bucket.keys().unwrap();
+    assert!(old.iter().all(|hex| keys.contains(&format!("registry/{}", blob(hex)))));
+}
+
+#[test]
 fn an_access_log_becomes_a_ledger() {
     let log = format!(
         "10.0.0.1 - - [{}] \"GET /v2/library/nginx/manifests/1.27 HTTP/1.1\" 200 1 \"\" \"x\"\nrubbish\n",
