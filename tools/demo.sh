@@ -141,7 +141,7 @@ printf '\n%s$ %s%s\n' "$bold" "$restore" "$plain"
 PGUSER=plana_restore bash -c "$restore"
 diff "$work/bakery.before" <(psql -XAt -d "$bakery" -c "$counts") && diff -r "$work/bakery.files" "$work/filestore/$bakery" &&
   echo "every table has its rows again, and every file is there"
-run restore-from-sos list "$bakery" --area insurance-pg --area insurance-filestore
+run restore-from-sos list "$bakery" --area insurance
 
 say "What alerts and the dashboard see: the last run, and a check that leaves what it found"
 mkdir -p "$work/metrics"

@@ -1,6 +1,6 @@
 //! What the command line says.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use plana_config::Override;
@@ -201,15 +201,30 @@ pub struct DrillArgs {
     pub as_superuser: bool,
 }
 
+/// One area, or by `insurance` both of the insurance.
+#[derive(Debug, Clone)]
+pub struct Areas(pub Vec<Area>);
+
+impl FromStr for Areas {
+    type Err = <Area as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "insurance" => Ok(Areas(Area::ALL.into_iter().filter(|area| area.is_insurance()).collect())),
+            area => Ok(Areas(vec![area.parse()?])),
+        }
+    }
+}
+
 /// Which sets are listed.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ListArgs {
     /// Only this name, or what this glob means
     #[arg(value_name = "NAME-OR-GLOB")]
     pub name: Option<NamePattern>,
-    /// Only this area (repeatable): pg, filestore, globals, insurance-pg, insurance-filestore, partition
+    /// Only this area (repeatable): pg, filestore, globals, insurance-pg, insurance-filestore, partition; insurance for both of its own
     #[arg(long, value_name = "AREA")]
-    pub area: Vec<Area>,
+    pub area: Vec<Areas>,
     /// Only the newest of each name at this time, such as '2026-11-23 03:15' (UTC)
     #[arg(long, value_name = "TIME")]
     pub at: Option<Moment>,
@@ -417,5 +432,17 @@ impl Args {
             _ => None,
         };
         store.chain(escrow.map(|url| Override::new("--escrow-store", "store.escrow.url", url.clone()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn insurance_means_both_of_its_areas() {
+        let read = |text: &str| text.parse::<Areas>().map(|areas| areas.0).ok();
+        assert_eq!(read("insurance"), Some(vec![Area::InsurancePg, Area::InsuranceFilestore]));
+        assert_eq!((read("pg"), read("insurances")), (Some(vec![Area::Pg]), None));
     }
 }

@@ -41,7 +41,7 @@ struct Told {
 /// When the store cannot be listed.
 pub async fn list(context: Context, args: ListArgs, format: OutputFormat) -> Result<Answer, Failure> {
     let store = setup::open_store(context.config(), context.env(), false).await.map_err(Refusal::from).map_err(failure)?;
-    let areas = if args.area.is_empty() { Area::ALL.to_vec() } else { args.area.clone() };
+    let areas = if args.area.is_empty() { Area::ALL.to_vec() } else { args.area.iter().flat_map(|areas| areas.0.clone()).collect() };
     let wanted = Wanted { areas, name: args.name.clone() };
     let windows = context.config().retention.windows();
     let now = context.now();
