@@ -172,7 +172,8 @@ fn stall(rounds: usize) -> Result<()> {
             let (longest, round, count) = longest_insert(&cluster, work)?;
             let now = self::partitions(&cluster)?;
             let (made, gone) = (now.difference(&partitions).count(), partitions.difference(&now).count());
-            ensure!((made, gone) == changes, "{name} made {made} and retired {gone}");
+            // At the end of a month pg_partman makes one more.
+            ensure!(made >= changes.0 && gone == changes.1, "{name} made {made} and retired {gone}");
             waited = waited.max(longest_lock_wait(&log(&cluster)?[before..]));
             (worst, took, inserts) = (worst.max(longest), took.max(round), inserts + count);
         }
@@ -217,11 +218,12 @@ fn log(cluster: &PgCluster) -> Result<String> {
     Ok(String::from_utf8_lossy(&std::fs::read(cluster.socket_dir().join("postgres.log"))?).into_owned())
 }
 
-/// The longest time, in milliseconds, that an INSERT waited for a lock, by the server's log.
+/// The longest time, in milliseconds, that an INSERT waited for a lock that a change of partitions may hold, by the server's
+/// log. Writers also wait for each other, one after the other, to make a table's file longer.
 fn longest_lock_wait(log: &str) -> f64 {
     let lines: Vec<&str> = log.lines().collect();
     let waits = lines.iter().enumerate().filter_map(|(at, line)| {
-        let (_, rest) = line.split_once(" acquired ")?;
+        let (_, rest) = line.split_once(" acquired ").filter(|(_, rest)| !rest.contains(" on extension of relation "))?;
         let wait: f64 = rest.rsplit_once(" after ")?.1.trim_end_matches(" ms").parse().ok()?;
         let of_insert = lines[at + 1..].iter().take(3).any(|next| next.contains("STATEMENT:  INSERT INTO events"));
         of_insert.then_some(wait)
