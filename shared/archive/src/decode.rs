@@ -11,7 +11,7 @@ mod tests;
 
 use std::{
     fmt,
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufReader, Cursor, Read, Write as _},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -21,7 +21,8 @@ pub use self::error::DecodeError;
 use self::{sealed::Unsealed, stored::Stored};
 use crate::{
     CompressionFormat, Identities,
-    digest::{BackgroundHasher, StreamDigest},
+    background::BackgroundWriter,
+    digest::{StreamDigest, StreamHasher},
 };
 
 /// The largest window, as its logarithm: what zstd itself accepts unless told otherwise, and needs for its level 22.
@@ -74,7 +75,9 @@ impl<R: Read> Read for Decompressor<R> {
 pub struct PayloadDecoder<R: Read> {
     stored: Stored<R>,
     decompressor: Decompressor<R>,
-    content: BackgroundHasher,
+    // On a thread of its own: hashing takes longer than decompressing does.
+    content: BackgroundWriter<StreamHasher>,
+    content_bytes: u64,
     max_content: u64,
     failed: bool,
 }
@@ -113,13 +116,13 @@ impl<R: Read> PayloadDecoder<R> {
             CompressionFormat::Gzip => gzip_decoder(opened),
         };
         let decompressor = decompressor.map_err(|error| named(error, &stored, 0))?;
-        let content = BackgroundHasher::start().map_err(DecodeError::Input)?;
-        Ok(PayloadDecoder { stored, decompressor, content, max_content, failed: false })
+        let content = BackgroundWriter::start("hash", StreamHasher::default()).map_err(DecodeError::Input)?;
+        Ok(PayloadDecoder { stored, decompressor, content, content_bytes: 0, max_content, failed: false })
     }
 
     /// Bytes of content given so far.
     pub const fn content_bytes(&self) -> u64 {
-        self.content.bytes()
+        self.content_bytes
     }
 
     /// Tells that the payload came to its proper end, and the digests of all of it.
@@ -130,13 +133,14 @@ impl<R: Read> PayloadDecoder<R> {
     pub fn finish(mut self) -> Result<DecodedDigests, DecodeError> {
         // Whoever knows the size may not have read on to the end, and the last frame's checksum comes behind its content.
         if read_some(&mut self)? > 0 {
-            return Err(DecodeError::Unfinished { content_bytes: self.content.bytes() - 1 });
+            return Err(DecodeError::Unfinished { content_bytes: self.content_bytes - 1 });
         }
-        let content_bytes = self.content.bytes();
+        let content_bytes = self.content_bytes;
         if read_some(&mut self.stored)? > 0 {
             return Err(DecodeError::Trailing { content_bytes });
         }
-        Ok(DecodedDigests { stored: self.stored.take_digest(), content: self.content.finish() })
+        let content = self.content.finish().map_err(DecodeError::Input)?;
+        Ok(DecodedDigests { stored: self.stored.take_digest(), content: content.finish() })
     }
 }
 
@@ -146,7 +150,7 @@ impl<R: Read> Read for PayloadDecoder<R> {
         if self.failed {
             return Err(DecodeError::Failed.into());
         }
-        let left = self.max_content - self.content.bytes();
+        let left = self.max_content - self.content_bytes;
         // One byte more than may come shows that more would.
         let room = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX).min(buffer.len());
         match self.decompressor.read(&mut buffer[..room]) {
@@ -155,13 +159,14 @@ impl<R: Read> Read for PayloadDecoder<R> {
                 Err(DecodeError::TooLarge { most: self.max_content }.into())
             }
             Ok(read) => {
-                self.content.update(&buffer[..read]);
+                self.content_bytes += read as u64;
+                self.content.write_all(&buffer[..read])?;
                 Ok(read)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
                 self.failed = true;
-                Err(named(error, &self.stored, self.content.bytes()).into())
+                Err(named(error, &self.stored, self.content_bytes).into())
             }
         }
     }
@@ -170,7 +175,7 @@ impl<R: Read> Read for PayloadDecoder<R> {
 impl<R: Read> fmt::Debug for PayloadDecoder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PayloadDecoder")
-            .field("content_bytes", &self.content.bytes())
+            .field("content_bytes", &self.content_bytes)
             .field("max_content", &self.max_content)
             .field("failed", &self.failed)
             .finish_non_exhaustive()

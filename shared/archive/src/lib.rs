@@ -5,6 +5,7 @@
 //! way. Nothing is completed by `Drop`: whoever does not call `finish` leaves a stream that no decoder
 //! takes for whole, or has read one that nobody has called whole.
 
+pub mod background;
 pub mod compression;
 pub mod decode;
 pub mod decrypt;
@@ -15,6 +16,7 @@ pub mod gzip;
 pub mod payload;
 pub mod zstandard;
 
+pub use background::BackgroundWriter;
 pub use compression::{Compression, CompressionFormat, UnknownCompression};
 pub use decode::{DecodeError, DecodedDigests, PayloadDecoder, open_sealed};
 pub use decrypt::{Identities, IdentitiesError};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use chrono::Utc;
+use plana_archive::BackgroundWriter;
 use plana_pg::{
     client::Installed,
     dsn::ConnectionSettings,
@@ -72,11 +73,15 @@ async fn spooled(
     let failed = |source: io::Error| RestoreError::File { path: directory.to_path_buf(), source };
     // Without a name: whatever becomes of us, nothing is left.
     let spool = tempfile::tempfile_in(directory).map_err(failed)?;
-    let mut out = spool.try_clone().map_err(failed)?;
+    // Beside decoding, which takes about as long.
+    let mut out = BackgroundWriter::start("spool", spool.try_clone().map_err(failed)?).map_err(failed)?;
     let proof = Proof::of(restore.reading.set);
-    let (at, meter) = (directory.to_path_buf(), restore.reading);
-    read_payload(meter, move |content| {
-        proof.read(content, |piece| out.write_all(piece).map_err(|source| RestoreError::File { path: at.clone(), source }))
+    let path = directory.to_path_buf();
+    read_payload(restore.reading, move |content| {
+        let failed = |source: io::Error| RestoreError::File { path: path.clone(), source };
+        let rows = proof.read(content, |piece| out.write_all(piece).map_err(failed))?;
+        out.finish().map_err(failed)?;
+        Ok(rows)
     })
     .await?;
     // The way to a file without a name, for as long as we hold it.
