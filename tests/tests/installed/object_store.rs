@@ -60,7 +60,7 @@ fn each_job_reaches_the_store_with_its_own_key_and_a_check_tells_when_that_may_t
     machine.must(&format!("cat >/etc/plana-jobs/conf.d/site.toml <<'TOML'\n{site}TOML"));
 
     // Without its key a job has nothing else by which it would get in.
-    run(&machine, "pg-dump-to-sos-check", &Ended::failed(1, 0));
+    run(&machine, "pg-dump-to-sos-check", &Ended::failed(10, 0));
     told(&machine, "pg-dump-to-sos-check", 1);
     for (purpose, user) in [("backup", User::Backup), ("prune", User::Pruner), ("restore", User::Restore)] {
         give_key(&machine, purpose, user);
