@@ -70,6 +70,7 @@ rm -r "$root/generated"
 
 documents=usr/share/doc/plana-jobs
 put 644 packaging/copyright "$documents/copyright"
+put 644 packaging/lintian-overrides usr/share/lintian/overrides/plana-jobs
 put 644 packaging/changelog "$documents/changelog.Debian"
 put 644 README.md "$documents/README.md"
 put 644 systemd/README.md "$documents/README.systemd.md"

@@ -1,6 +1,6 @@
 //! Real servers for tests, each thrown away at its end: PostgreSQL 15, 16 and 18 ([`pg`]), the Ceph gateway as an
 //! S3 store ([`ceph`]), Redis ([`redis`]), PgBouncer ([`pgbouncer`]), proxies that spoil the traffic to any of them
-//! ([`proxy`]), a disk that fills up ([`disk`]), a Debian that boots ([`machine`]),
+//! ([`proxy`]), a disk that fills up ([`disk`]), a Debian that boots ([`machine`]), Prometheus ([`prometheus`]),
 //! the platform that the demo shows too ([`platform`]), file systems that fail and wait ([`spoiled`]), our own binaries as children ([`bin`]), and backup jobs with what
 //! they report and store ([`job`]).
 //!
@@ -19,6 +19,7 @@ pub mod pg;
 pub mod pgbouncer;
 pub mod platform;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod spoiled;

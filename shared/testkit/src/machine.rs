@@ -1,6 +1,8 @@
 //! A Debian with a systemd of its own, booted in a container: what is written into it is gone with it.
 
 use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::bin::{Bin, Done};
 use crate::process::{Home, Server, Signal, clean};
+use crate::proxy::TcpProxy;
 
 /// The tree that `tools/install-deps.sh test` makes.
 const TREE: &str = "debian-12-root-1";
@@ -50,6 +53,22 @@ impl Machine {
         })?;
         let leader = leader.context("failed to find the machine's first process")?;
         Ok(Self { server, leader, home, _tree: lock })
+    }
+
+    /// A way from the machine's own loopback to a port of this host's: what is connected there to the proxy's port reaches it.
+    ///
+    /// # Errors
+    /// When the machine's network cannot be entered, or it has no such port free.
+    pub fn reach(&self, port: u16) -> Result<TcpProxy> {
+        let network = File::open(format!("/proc/{}/ns/net", self.leader))?;
+        // A socket belongs to the network in which it was made, whoever uses it then.
+        TcpProxy::start_where(port, move |address| {
+            let enter_and_bind = || {
+                rustix::thread::move_into_link_name_space(network.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))?;
+                TcpListener::bind(address)
+            };
+            std::thread::scope(|scope| scope.spawn(enter_and_bind).join().expect("it binds or says why not"))
+        })
     }
 
     /// Runs a shell script in it, as root, to its end.

@@ -6,6 +6,7 @@ mod http;
 mod rule;
 mod serve;
 mod tcp;
+mod text;
 mod wire;
 
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -19,6 +20,7 @@ use crate::process::{Port, lock};
 pub use http::{HttpProxy, Seen};
 pub use rule::{Action, Answer, Etag, Op, Request, Rule, RuleHandle};
 pub use tcp::{Direction, TcpProxy, Toxic};
+pub(crate) use text::TextServer;
 
 /// Accepts connections on a port and gives each a thread; closes all of them when it is dropped.
 #[derive(Debug)]
@@ -60,12 +62,12 @@ impl State {
 }
 
 impl Listener {
-    fn start(serve: impl Fn(TcpStream, Arc<State>) + Send + Sync + 'static) -> Result<Self> {
+    fn start(bind: impl Bind, serve: impl Fn(TcpStream, Arc<State>) + Send + Sync + 'static) -> Result<Self> {
         let port = Port::claim()?;
         let state = Arc::new(State::default());
         let (number, shared) = (port.number(), Arc::clone(&state));
-        let first = bind(number)?;
-        std::thread::spawn(move || accept(number, first, &shared, &Arc::new(serve)));
+        let first = listen(&bind, number)?;
+        std::thread::spawn(move || accept((number, bind), first, &shared, &Arc::new(serve)));
         Ok(Self { port, state })
     }
 
@@ -87,19 +89,29 @@ impl Drop for Listener {
     }
 }
 
-fn bind(port: u16) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+/// What makes a listener of an address.
+trait Bind: Fn((Ipv4Addr, u16)) -> std::io::Result<TcpListener> + Send + 'static {}
+
+impl<F: Fn((Ipv4Addr, u16)) -> std::io::Result<TcpListener> + Send + 'static> Bind for F {}
+
+fn listen(bind: &impl Bind, port: u16) -> std::io::Result<TcpListener> {
+    let listener = bind((Ipv4Addr::LOCALHOST, port))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-fn accept(port: u16, first: TcpListener, state: &Arc<State>, serve: &Arc<impl Fn(TcpStream, Arc<State>) + Send + Sync + 'static>) {
+fn accept(
+    (port, bind): (u16, impl Bind),
+    first: TcpListener,
+    state: &Arc<State>,
+    serve: &Arc<impl Fn(TcpStream, Arc<State>) + Send + Sync + 'static>,
+) {
     let mut listener = Some(first);
     while !state.is_stopped() {
         if state.is_refusing() {
             listener = None;
         } else if listener.is_none() {
-            listener = bind(port).ok();
+            listener = listen(&bind, port).ok();
         }
         match listener.as_ref().map(TcpListener::accept) {
             Some(Ok((stream, _))) => {

@@ -1,4 +1,4 @@
-//! When the jobs run, and what becomes of each way in which they end.
+//! How the jobs run, and what becomes of each way in which they end.
 
 use plana_harness::{Exit, Interrupt};
 use serde_json::{Value, json};
@@ -70,28 +70,6 @@ fn one_runs_at_a_time_and_none_for_ever() {
     }
 }
 
-/// Minutes after midnight of a daily schedule.
-fn minute_of_day(cron: &Value) -> u64 {
-    let schedule = cron["spec"]["schedule"].as_str().expect("a schedule");
-    let fields: Vec<&str> = schedule.split(' ').collect();
-    assert_eq!((fields.len(), &fields[2..]), (5, &["*", "*", "*"][..]), "daily: {schedule}");
-    fields[1].parse::<u64>().expect("an hour") * 60 + fields[0].parse::<u64>().expect("a minute")
-}
-
-#[test]
-fn databases_come_before_files_and_files_before_the_pruner() {
-    for rendered in rendered::all().iter().filter(|rendered| rendered.name.starts_with("overlays/")) {
-        let at = |wanted: &str| {
-            rendered
-                .kind("CronJob")
-                .find(|(name, _)| *name == wanted)
-                .map_or_else(|| panic!("no {wanted}"), |(_, cron)| minute_of_day(cron))
-        };
-        let order = ["pg-dump-to-sos", "filestore-tarball", "partition-roller", "retention-pruner", "restore-drill"].map(at);
-        assert!(order.is_sorted_by(|one, next| one + 30 <= *next), "{}: {order:?}", rendered.name);
-    }
-}
-
 /// Every job has its CronJob, and what belongs to no schedule a Job to start by hand.
 #[test]
 fn every_job_is_there() {
@@ -101,10 +79,5 @@ fn every_job_is_there() {
             rendered.jobs().for_each(|(_, job)| missing.retain(|name| name != command(&job["template"]["spec"])[0]));
         }
         assert!(missing.is_empty(), "{overlay} lacks {missing:?}");
-        let checked =
-            |name: &str| rendered::of(overlay).jobs().any(|(_, job)| command(&job["template"]["spec"]) == [name, "check", "--metrics"]);
-        for name in ["pg-dump-to-sos", "filestore-tarball", "partition-roller", "retention-pruner", "restore-from-sos"] {
-            assert!(checked(name), "{overlay}: nobody looks whether the key of {name} may do too much");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod network;
 mod pods;
 mod rendered;
 mod scale_out;
+mod schedule;
 mod settings;
 
 use std::path::{Path, PathBuf};

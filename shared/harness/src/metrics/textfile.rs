@@ -23,7 +23,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn write(dir: &Path, update: &Update) -> io::Result<()> {
     let path = file_of(dir, &update.job);
     // node_exporter reads `*.prom` only, so neither the lock nor the temporary file is taken for metrics.
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path.with_extension("lock"))?;
+    let lock = open_lock(&path.with_extension("lock"))?;
     wait_for(&lock)?;
     let old = match fs::read(&path) {
         Ok(bytes) => Metrics::parse(&String::from_utf8_lossy(&bytes)),
@@ -31,12 +31,24 @@ pub(crate) fn write(dir: &Path, update: &Update) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let temporary = path.with_extension("prom.new");
+    // What a killed run left may be another user's.
+    fs::remove_file(&temporary).ok();
     let mut file = File::create(&temporary)?;
     file.write_all(merge(old, update).render().as_bytes())?;
     // Whatever the umask: node_exporter runs as another user.
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.sync_all()?;
     fs::rename(&temporary, &path)
+}
+
+/// The lock file, to be read only where it is there: a person may have called the job as root once, and the file is root's then.
+fn open_lock(path: &Path) -> io::Result<File> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)
+        }
+        opened => opened,
+    }
 }
 
 /// The job's file.

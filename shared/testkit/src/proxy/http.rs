@@ -70,7 +70,8 @@ impl HttpProxy {
     pub fn start(upstream: u16) -> Result<Self> {
         let shared: Arc<Shared> = Arc::default();
         let own = Arc::clone(&shared);
-        let listener = Listener::start(move |client, state| serve::connection(client, upstream, &state, &own))?;
+        let listener =
+            Listener::start(std::net::TcpListener::bind, move |client, state| serve::connection(client, upstream, &state, &own))?;
         Ok(Self { listener, shared })
     }
 

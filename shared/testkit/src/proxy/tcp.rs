@@ -1,7 +1,7 @@
 //! A proxy of bytes, for any server.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,9 +54,17 @@ pub struct TcpProxy {
 impl TcpProxy {
     /// A proxy in front of that port.
     pub fn start(upstream: u16) -> Result<Self> {
+        Self::start_where(upstream, TcpListener::bind)
+    }
+
+    /// The same, listening on what `bind` makes of its address, such as one of another network.
+    pub(crate) fn start_where(
+        upstream: u16,
+        bind: impl Fn((Ipv4Addr, u16)) -> std::io::Result<TcpListener> + Send + 'static,
+    ) -> Result<Self> {
         let active: Arc<Mutex<Vec<Active>>> = Arc::default();
         let shared = Arc::clone(&active);
-        let listener = Listener::start(move |client, state| join(&client, upstream, &state, &shared))?;
+        let listener = Listener::start(bind, move |client, state| join(&client, upstream, &state, &shared))?;
         Ok(Self { listener, active })
     }
 

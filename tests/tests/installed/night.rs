@@ -1,12 +1,13 @@
-//! The Debian package in a machine with a real systemd: every timer's service runs in its sandbox, failures are told, and a
-//! purge leaves nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+//! A whole night from its timers, by hand, and how the package goes.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::time::Duration;
 
 use plana_testkit::machine::Machine;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+use crate::{
+    dashboard, endings,
+    host::{Ended, ROOT, TEXTFILES, expect, installed, metric, property, run},
+};
 
 /// In the order of a night.
 const UNITS: [&str; 8] = [
@@ -18,6 +19,17 @@ const UNITS: [&str; 8] = [
     "retention-pruner",
     "restore-from-sos-drill",
     "restore-from-sos-drill-filestore",
+];
+
+/// What is checked daily, in the metrics and in the unit `…-check` by this name.
+const CHECKED: [&str; 7] = [
+    "pg-dump-to-sos",
+    "filestore-tarball",
+    "pg-dump-templates",
+    "retention-pruner-mirror",
+    "partition-roller",
+    "retention-pruner",
+    "restore-from-sos",
 ];
 
 /// A platform with one tenant, one partitioned table, and a directory as its store.
@@ -62,12 +74,13 @@ table = "public.events"
 enabled = true
 stores = ["file:///srv/backups"]
 tiers = false
+[metrics]
+textfile_dir = "/var/lib/prometheus/node-exporter"
 TOML
 for purpose in backup partitions templates; do
   echo 'host=127.0.0.1 user=plana_backup password=hunter2 dbname=postgres' >/etc/plana-jobs/credentials/$purpose/postgres.dsn
 done
-echo "NOTIFY_COMMAND='systemd-cat -t told'" >/etc/default/plana-jobs
-for unit in pg-dump-to-sos filestore-tarball pg-dump-templates retention-pruner-mirror partition-roller retention-pruner restore-from-sos-drill restore-from-sos-drill-filestore; do
+for unit in $(dpkg -L plana-jobs | sed -n 's|^/lib/systemd/system/\(.*\)\.timer$|\1|p'); do
   mkdir -p /etc/systemd/system/$unit.service.d /etc/systemd/system/$unit.timer.d
   printf '[Service]\nReadWritePaths=/srv/backups /srv/seeds /srv/mirror\n' >/etc/systemd/system/$unit.service.d/store.conf
   printf '[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n' >/etc/systemd/system/$unit.timer.d/now.conf
@@ -78,65 +91,59 @@ for unit in pg-dump-to-sos filestore-tarball; do printf '[Service]\nRestartSec=1
 systemctl daemon-reload
 "#;
 
-fn package(out: &Path, version: &str) {
-    let binaries = Path::new(env!("CARGO_BIN_EXE_plana-manuals")).parent().expect("a directory");
-    let done = Command::new(format!("{ROOT}/tools/make-deb.sh"))
-        .args(["--compression", "none", "--version", version, "--binaries"])
-        .arg(binaries)
-        .arg("--out")
-        .arg(out)
-        .output()
-        .expect("tools/make-deb.sh");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+/// The list of timers that are called so.
+fn timers(units: &[&str]) -> String {
+    units.iter().map(|unit| format!("{unit}.timer ")).collect()
 }
 
-fn property(machine: &Machine, unit: &str, name: &str) -> String {
-    machine.must(&format!("systemctl show -P {name} {unit}.service"))
-}
-
-/// How a unit ended, once it has: its result, its exit code, and how often it was tried again.
-fn ended(machine: &Machine, unit: &str) -> (String, String, String) {
-    let over = format!("case $(systemctl show -P ActiveState {unit}.service) in inactive|failed) ;; *) false ;; esac");
-    machine.wait_for(&format!("{unit}'s end"), &over, Duration::from_secs(120));
-    (property(machine, unit, "Result"), property(machine, unit, "ExecMainStatus"), property(machine, unit, "NRestarts"))
-}
-
-fn told(machine: &Machine, what: &str) {
-    machine.wait_for(what, &format!("journalctl -t told --no-pager | grep -F '{what}'"), Duration::from_secs(30));
+/// Turns timers on, and sees the service of each begin and succeed.
+fn run_from_timers(machine: &Machine, units: &[&str]) {
+    machine.must(&format!("systemctl enable --now {}", timers(units)));
+    for unit in units {
+        machine.wait_for(
+            &format!("{unit} begun"),
+            &format!("[ $(systemctl show -P ExecMainStartTimestampMonotonic {unit}.service) != 0 ]"),
+            Duration::from_secs(120),
+        );
+        expect(machine, unit, &Ended::well(0));
+        assert_eq!(property(machine, unit, "TriggeredBy"), format!("{unit}.timer"));
+    }
 }
 
 #[test]
 fn the_package_works_fails_loudly_and_goes() {
-    let packages = tempfile::tempdir().unwrap();
-    package(packages.path(), "0.1.0-1");
-    package(packages.path(), "0.1.0-2");
-    let machine = Machine::boot(packages.path()).unwrap();
-
-    machine.must("dpkg -i /shared/plana-jobs_0.1.0-1_*.deb");
+    let machine = installed();
     machine.must("systemd-analyze verify --man=no /lib/systemd/system/*plana* $(dpkg -L plana-jobs | grep -E 'system/.*(timer|service)$' | grep -v @)");
     machine.must("for unit in $(dpkg -L plana-jobs | grep -E 'system/.*service$'); do systemd-analyze security --offline=yes --threshold=20 $unit; done");
     assert_eq!(machine.must("systemctl list-unit-files --state=enabled --no-legend '*-to-sos.timer' '*-from-sos*.timer' | wc -l"), "0");
     machine.must(PLATFORM);
 
     // The whole night at once: After= puts what is queued together in its order.
-    let timers = UNITS.map(|unit| format!("{unit}.timer")).join(" ");
-    machine.must(&format!("systemctl enable --now {timers}"));
-    for unit in UNITS {
-        machine.wait_for(
-            &format!("{unit} begun"),
-            &format!("[ $(systemctl show -P ExecMainStartTimestampMonotonic {unit}.service) != 0 ]"),
-            Duration::from_secs(120),
-        );
-        let expected = ("success".to_owned(), "0".to_owned(), "0".to_owned());
-        assert_eq!(ended(&machine, unit), expected, "{unit}: {}", machine.must(&format!("journalctl --no-pager -u {unit}")));
-        assert_eq!(property(&machine, unit, "TriggeredBy"), format!("{unit}.timer"));
-    }
+    run_from_timers(&machine, &UNITS);
     let at = |unit: &str, name: &str| property(&machine, unit, name).parse::<u64>().unwrap();
     for (before, after) in [("pg-dump-to-sos", "filestore-tarball"), ("filestore-tarball", "retention-pruner")] {
         assert!(at(before, "ExecMainExitTimestampMonotonic") <= at(after, "ExecMainStartTimestampMonotonic"), "{before}, {after}");
     }
     machine.must("ls /srv/backups/pg/acme.planapulse.app/*/manifest.json /srv/backups/filestore/acme.planapulse.app/*/manifest.json");
     machine.must("ls /srv/seeds/basic-template-18.planapulse.app/*/*manifest.json");
+
+    // And what is looked at each day, of which alerts hear.
+    let checks = CHECKED.map(|job| format!("{job}-check"));
+    let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
+    run_from_timers(&machine, &checks);
+    for job in CHECKED {
+        let begun = property(&machine, &format!("{job}-check"), "ExecMainStartTimestamp");
+        let begun: f64 = machine.must(&format!("date -d '{begun}' +%s")).parse().unwrap();
+        let checked = metric(&machine, job, &format!("plana_jobs_last_check_timestamp_seconds{{plana_job=\"{job}\"}}"));
+        assert!(checked.is_some_and(|at| at >= begun), "{job}: {checked:?}, and the check began at {begun}");
+        let problems = metric(&machine, job, &format!("plana_jobs_last_check_lines{{plana_job=\"{job}\",verdict=\"problem\"}}"));
+        assert_eq!(problems, Some(0.0), "{job}");
+    }
+    // Whatever has a timer was seen.
+    let shipped = machine.must("dpkg -L plana-jobs | grep -c '\\.timer$'");
+    assert_eq!(shipped, (UNITS.len() + checks.len()).to_string());
+
+    dashboard::shows_what_the_night_left(&machine.must(&format!("cat {TEXTFILES}/*.prom")));
 
     // By hand, as the README says.
     let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
@@ -150,22 +157,16 @@ fn the_package_works_fails_loudly_and_goes() {
         "{functions}; root_as restore restore-from-sos restore-filestore acme.planapulse.app --to /srv/check --uid 101 --gid 101"
     ));
     assert_eq!(machine.must("stat -c %u /srv/check/a9/*; stat -c %U /var/lib/plana-jobs"), "101\nplana-jobs");
+    // Root has written metrics of that job, and is in nobody's way.
+    assert_eq!(machine.must(&format!("stat -c %U {TEXTFILES}/plana_jobs_restore_from_sos.prom")), "root");
+    run(&machine, "restore-from-sos-check", &Ended::well(0));
+    assert_eq!(machine.must(&format!("stat -c %U {TEXTFILES}/plana_jobs_restore_from_sos.prom")), "plana-jobs");
 
-    // 1: tried again, and then told.
-    machine.must("systemctl reset-failed; echo 'host=127.0.0.1 port=1 user=nobody' >/etc/plana-jobs/credentials/backup/postgres.dsn");
-    machine.must("systemctl start pg-dump-to-sos.service || true");
-    told(&machine, "pg-dump-to-sos.service failed");
-    let (_, code, restarts) = ended(&machine, "pg-dump-to-sos");
-    assert_eq!((code.as_str(), restarts.as_str()), ("1", "5"));
-
-    // 10: told at once.
-    machine.must("systemctl reset-failed; printf '[dump]\\njbos = 1\\n' >/etc/plana-jobs/conf.d/typo.toml");
-    machine.must("systemctl start filestore-tarball.service || true");
-    assert_eq!(ended(&machine, "filestore-tarball"), ("exit-code".to_owned(), "10".to_owned(), "0".to_owned()));
-    told(&machine, "filestore-tarball.service failed");
+    endings::each_is_what_the_unit_makes_of_it(&machine);
 
     // An upgrade leaves configuration, credentials and timers as they are.
-    machine.must("rm /etc/plana-jobs/conf.d/typo.toml; echo '# ours' >>/etc/plana-jobs/config.toml; dpkg -i /shared/plana-jobs_0.1.0-2_*.deb </dev/null");
+    let timers = timers(&UNITS) + &timers(&checks);
+    machine.must("echo '# ours' >>/etc/plana-jobs/config.toml; dpkg -i /shared/plana-jobs_0.1.0-2_*.deb </dev/null");
     machine.must("grep -qx '# ours' /etc/plana-jobs/config.toml; [ -s /etc/plana-jobs/credentials/backup/postgres.dsn ]");
     machine.must(&format!("systemctl is-enabled {timers}; systemctl is-active {timers}"));
 
