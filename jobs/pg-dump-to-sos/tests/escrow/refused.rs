@@ -57,9 +57,9 @@ fn a_name_that_leads_elsewhere_is_bad_configuration() {
     case.job.store().expect_no_manifest();
     // The longest that there may be works all the way.
     let longest = "K".repeat(64);
-    let [recipient, _] = &case.recipients;
+    let [one, two] = &case.recipients;
     let toml = format!(
-        "[store.escrow]\nurl = \"{}\"\n[escrow]\nrecipients = [\"{recipient}\"]\n[escrow.keys.{longest}]\ndatabases = [\"{}\"]\n",
+        "[store.escrow]\nurl = \"{}\"\n[escrow]\nrecipients = [\"{one}\", \"{two}\"]\n[escrow.keys.{longest}]\ndatabases = [\"{}\"]\n",
         case.escrow_url(),
         case.needs
     );

@@ -51,7 +51,7 @@ fn a_key_that_cannot_be_had_where_the_configuration_says_is_no_other_key() {
 #[test]
 fn programs_that_a_run_starts_do_not_inherit_the_key() {
     let case = Case::new();
-    let job = case.configured(&case.escrow_url(), "", "secret_env = \"PG_LIKE_NAME\"").env("PG_LIKE_NAME", SECRET).env(KEY, SECRET);
+    let job = case.configured(&case.escrow_url(), "", "secret_env = \"THE_KEY_OF_EXO\"").env("THE_KEY_OF_EXO", SECRET).env(KEY, SECRET);
     let lock = HeldLock::on(cluster(), &case.needs, "t");
     let mut running = job.spawn();
     let pid = job.wait_for_pg_dump(&mut running, &case.needs);
