@@ -1,5 +1,7 @@
 //! `pg-dump-to-sos` against pg_dump in a pipe.
 
+mod seed;
+
 use anyhow::Result;
 use plana_testkit::{
     ceph::{Bucket, Gateway},
@@ -21,7 +23,7 @@ const XARGS: &str = r#"psql -Atc "SELECT datname FROM pg_database WHERE datname 
 
 /// Everything that the README's table says of dumps.
 pub fn run(scale: f64, rounds: usize, wanted: impl Fn(&str) -> bool) -> Result<()> {
-    if !["dump-one", "dump-memory", "dump-many"].into_iter().any(&wanted) {
+    if !["dump-one", "dump-memory", "dump-many", "dump-seed"].into_iter().any(&wanted) {
         return Ok(());
     }
     let cluster = PgCluster::builder(PgMajor::V15).setting("shared_buffers = 512MB").setting("max_wal_size = 4GB").start()?;
@@ -35,6 +37,9 @@ pub fn run(scale: f64, rounds: usize, wanted: impl Fn(&str) -> bool) -> Result<(
     }
     if wanted("dump-many") {
         many_databases(&cluster, &bucket, scale, rounds)?;
+    }
+    if wanted("dump-seed") {
+        seed::run(&cluster, &bucket, scale, rounds)?;
     }
     Ok(())
 }

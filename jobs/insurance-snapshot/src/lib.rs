@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod gate;
 mod journal;
+mod keys;
 mod prove;
 mod receipt;
 mod run;

@@ -5,7 +5,7 @@ use std::{io::Write as _, path::Path};
 use plana_harness::{Extra, Failure, human};
 use plana_plan::{
     name::printable,
-    receipt::{InsuredSet, Receipt, Snapshot},
+    receipt::{InsuredSet, NeededKey, Receipt, Snapshot},
 };
 
 use crate::Args;
@@ -56,7 +56,21 @@ fn snapshot(snapshot: &Snapshot) -> String {
     let mut lines = vec![format!("{}: kept until {until} UTC{reused}{proven}", printable(&snapshot.name))];
     lines.extend(snapshot.sets.iter().map(|set| format!("  {}\n      {}", set.set, contents(set))));
     lines.push(format!("  Back again by:\n      {}", snapshot.restore));
+    lines.extend(snapshot.keys.iter().map(key));
     lines.join("\n")
+}
+
+/// Where the command takes a key from, and what has to be done before.
+fn key(key: &NeededKey) -> String {
+    let NeededKey { name, file, recover } = key;
+    let (name, file) = (printable(name), printable(file));
+    match recover {
+        Some(recover) => format!(
+            "  It needs the key {name}, in the file {file}. Where it is nowhere at hand, it comes out of escrow by the private key of one of \
+             its recipients:\n      {recover}"
+        ),
+        None => format!("  It needs the key {name}, in the file {file}."),
+    }
 }
 
 /// `12.3 MiB, 1,234 rows of 45 tables`.
@@ -76,4 +90,18 @@ fn contents(set: &InsuredSet) -> String {
     }
     parts.extend(set.damaged.filter(|damaged| *damaged > 0).map(|damaged| format!("{} were damaged before", number(damaged))));
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_key_takes_is_said_beneath_the_command() {
+        let there = NeededKey::in_file("A", "/run/a");
+        assert_eq!(key(&there), "  It needs the key A, in the file /run/a.");
+        let escrowed = key(&NeededKey::to_be_written("B", Some("B"), &[]));
+        assert!(escrowed.starts_with("  It needs the key B, in the file B.key. Where it is nowhere at hand,"), "{escrowed}");
+        assert!(escrowed.ends_with("\n      restore-from-sos escrow recover B --identity IDENTITY --to B.key"), "{escrowed}");
+    }
 }

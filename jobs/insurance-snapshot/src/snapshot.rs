@@ -21,7 +21,7 @@ use plana_plan::{
 use plana_storage::listing;
 use serde_json::json;
 
-use crate::{Args, prove::Refuted, run::Run, wanted::Wanted};
+use crate::{Args, keys::needed_keys, prove::Refuted, run::Run, wanted::Wanted};
 
 /// Sessions tell the server's statistics of their rows up to a second late.
 const STATISTICS_DELAY: Duration = Duration::from_millis(1_200);
@@ -105,13 +105,15 @@ async fn attempt(run: &Run<'_>, args: &Args, wanted: &Wanted) -> Result<Option<S
 fn snapshot(run: &Run<'_>, args: &Args, wanted: &Wanted, sets: Vec<InsuredSet>, written: Option<u64>, reused: bool) -> Snapshot {
     let directory = wanted.files.as_ref().map(|found| found.place.path().display().to_string());
     let until = sets.iter().filter_map(|set| set.set.parse::<SetKey>().ok()?.label.until).min();
+    let keys = needed_keys(run, args, wanted, reused);
     Snapshot {
         name: wanted.name.clone(),
         kept_until: until.unwrap_or(run.stamp),
         reused,
         proven_by_restore: false,
         rows_written_meanwhile: written,
-        restore: restore_command(&args.restore_options(), &sets, directory.as_deref()),
+        restore: restore_command(&args.restore_options(), &sets, directory.as_deref(), &keys),
+        keys,
         sets,
     }
 }

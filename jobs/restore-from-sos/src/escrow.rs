@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::{ErrorKind, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -66,7 +66,7 @@ fn listed(entries: &[Entry], name: Option<&NamePattern>) -> Answer {
         return answer.text("No key is there.");
     }
     answer.grid(vec![
-        column("key", &|key| format!("{}@{}", key.name, key.fingerprint.short())),
+        column("key", &|key| format!("{}@{}", printable(&key.name), key.fingerprint.short())),
         column("since", &|key| key.stamp.instant().format("%Y-%m-%d %H:%M:%S").to_string()),
         column("recipients", &|key| key.recipients.to_string()),
         column("fingerprint", &|key| key.fingerprint.to_string()),
@@ -164,12 +164,7 @@ fn written(key: &EntryKey, secret: &Secret, to: Option<&Path>) -> Result<Answer,
     let Some(path) = to else {
         return Ok(Answer::default().text(secret.expose()).json("key", secret.expose()).json("name", key.name.clone()));
     };
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(secret.expose().as_bytes())?;
-        file.sync_all()
-    };
-    match write() {
+    match write_new(path, secret) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Failure::refused(format!(
@@ -186,4 +181,13 @@ fn written(key: &EntryKey, secret: &Secret, to: Option<&Path>) -> Result<Answer,
         .json("name", key.name.clone())
         .json("fingerprint", key.fingerprint.to_string())
         .json("file", path.display().to_string()))
+}
+
+/// Writes a file that nobody else can read, not even while it is written. What is there already, a link that leads nowhere
+/// included, is not touched.
+fn write_new(path: &Path, secret: &Secret) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(secret.expose().as_bytes()).and_then(|()| file.sync_all());
+    // Half a key would be in the way of the next attempt, and pass for a key.
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }

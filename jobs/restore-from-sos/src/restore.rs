@@ -1,6 +1,6 @@
 //! `restore`: a database back on a server.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use plana_backup::setup;
 use plana_drill::{Refusal, Source, failure, is_early, refuse_superuser, sweep};
@@ -13,7 +13,8 @@ use plana_pg::{
 };
 use plana_plan::{Area, SetKey, moment::Moment, name::printable};
 use plana_restore::{
-    DatabaseRestore, OpenSet, Purpose, ReadMeter, RestoreError, Restored, find_set, missing, occupied, open_set, restore_database,
+    DatabaseRestore, OpenSet, Purpose, ReadMeter, Reading, RestoreError, Restored, could_restore, find_set, lacking, open_set,
+    restore_database,
 };
 
 use crate::{JOB, args::RestoreArgs, keys};
@@ -73,8 +74,39 @@ async fn place(context: &Context, args: &RestoreArgs) -> Result<Place, Refusal> 
     Ok(Place { admin: Admin::new(server), pg_restore, locks })
 }
 
-fn purpose<'a>(args: &RestoreArgs, target: &'a str) -> Purpose<'a> {
-    if args.replace { Purpose::Replace(target) } else { Purpose::Place(target) }
+impl Place {
+    /// A restore of what is read, there, under that name.
+    fn restore<'a>(
+        &'a self,
+        context: &'a Context,
+        args: &'a RestoreArgs,
+        reading: Reading<'a>,
+        target: &'a str,
+    ) -> Result<DatabaseRestore<'a>, RestoreError> {
+        let config = context.config();
+        let options = RestoreOptions {
+            jobs: args.jobs.unwrap_or(config.restore.jobs),
+            no_owner: args.no_owner,
+            no_privileges: args.no_privileges,
+            role: args.role.clone(),
+            tables: tables(&args.table)?,
+            session: self.admin.server().child_session(),
+            ..RestoreOptions::default()
+        };
+        Ok(DatabaseRestore {
+            reading,
+            admin: &self.admin,
+            locks: &self.locks,
+            superuser: None,
+            pg_restore: &self.pg_restore,
+            options,
+            scratch_prefix: &config.dump.scratch_prefix,
+            spool: args.spool.as_deref().or(config.restore.spool_dir.as_deref()),
+            hook: args.hook.as_deref().or(config.restore.hook.as_deref()),
+            keep_failed: args.keep_failed,
+            purpose: if args.replace { Purpose::Replace(target) } else { Purpose::Place(target) },
+        })
+    }
 }
 
 /// The name that the restored database takes.
@@ -82,63 +114,34 @@ pub fn target(args: &RestoreArgs, set: &OpenSet) -> String {
     args.into.clone().unwrap_or_else(|| set.manifest.name.clone())
 }
 
-/// Whether a restore could begin, as far as that can be told without reading the dump: for whoever has much to do before.
-pub async fn could_begin(context: &Context, args: &RestoreArgs, set: &OpenSet) -> Result<(), Refusal> {
-    let Place { admin, .. } = place(context, args).await?;
-    occupied(&admin, purpose(args, &target(args, set))).await?;
-    let Some(facts) = &set.manifest.database else { return Ok(()) };
-    let owners = if args.no_owner { BTreeSet::new() } else { [facts.owner.clone()].into() };
-    let missing = missing(facts, &admin, &owners).await?;
-    if missing.is_empty() { Ok(()) } else { Err(RestoreError::Unready { set: set.key.to_string(), missing }.into()) }
+/// Whether a restore could begin: what it asks itself before it makes anything, for whoever has much to do before.
+pub async fn could_begin(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<(), Refusal> {
+    let place = place(context, args).await?;
+    let (target, meter) = (target(args, set), ReadMeter::default());
+    Ok(could_restore(&place.restore(context, args, source.reading(context, set, &meter), &target)?).await?)
 }
 
 /// Restores the database of a set, and says what became of it.
 pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set: &OpenSet) -> Result<ItemReport, Refusal> {
-    let config = context.config();
     // Asked for before the server is: whoever has no key need not wait for anything else.
     let of_keys = keys::require(context, &args.keys, set).await?;
-    let Place { admin, pg_restore, locks } = place(context, args).await?;
-    let target = target(args, set);
-    let options = RestoreOptions {
-        jobs: args.jobs.unwrap_or(config.restore.jobs),
-        no_owner: args.no_owner,
-        no_privileges: args.no_privileges,
-        role: args.role.clone(),
-        tables: tables(&args.table)?,
-        session: admin.server().child_session(),
-        ..RestoreOptions::default()
-    };
-    let meter = ReadMeter::default();
-    let reading = source.reading(context, set, &meter);
+    let place = place(context, args).await?;
+    let (target, meter) = (target(args, set), ReadMeter::default());
+    let restore = place.restore(context, args, source.reading(context, set, &meter), &target)?;
     let payload = &set.manifest.payload;
-    let database = set.manifest.database.as_ref();
     let report = |outcome| {
         ItemReport::new(set.key.area, &set.manifest.name, outcome)
             .field("set", format!("{}.{}.{}", set.key.stamp, set.key.label, set.key.id))
             .field("database", target.clone())
             .sizes(payload.stored_bytes, payload.content_bytes)
     };
-    if let Some(facts) = database.filter(|_| context.dry_run()) {
-        let missing = missing(facts, &admin, &[facts.owner.clone()].into()).await?;
-        return Ok(of_keys.into_iter().chain(missing).fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
+    if let Some(facts) = set.manifest.database.as_ref().filter(|_| context.dry_run()) {
+        let lacking = lacking(&restore).await?;
+        return Ok(of_keys.into_iter().chain(lacking).fold(report(Outcome::Planned).field("rows", facts.rows), ItemReport::warning));
     }
-    sweep(context, &admin, &locks).await?;
+    sweep(context, &place.admin, &place.locks).await?;
     let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
-    let restored = restore_database(&DatabaseRestore {
-        reading,
-        admin: &admin,
-        locks: &locks,
-        superuser: None,
-        pg_restore: &pg_restore,
-        options,
-        scratch_prefix: &config.dump.scratch_prefix,
-        spool: args.spool.as_deref().or(config.restore.spool_dir.as_deref()),
-        hook: args.hook.as_deref().or(config.restore.hook.as_deref()),
-        keep_failed: args.keep_failed,
-        purpose: purpose(args, &target),
-    })
-    .await?;
-    let Restored { kept_as, rows, tables, warnings, .. } = restored;
+    let Restored { kept_as, rows, tables, warnings, .. } = restore_database(&restore).await?;
     let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
     Ok(set.warnings.iter().cloned().chain(of_keys).chain(warnings).fold(report, ItemReport::warning))
 }

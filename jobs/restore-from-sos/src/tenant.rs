@@ -107,7 +107,7 @@ impl Tenant<'_> {
                 return settle(self.context, set, began, Err(error));
             }
         }
-        if let Err(error) = could_begin(self.context, &self.args.database, self.dump).await {
+        if let Err(error) = could_begin(self.context, self.source, &self.args.database, self.dump).await {
             return settle(self.context, self.dump, began, Err(error));
         }
         let staged = match self.stage().await {

@@ -200,6 +200,36 @@ fn what_fails_leaves_neither_of_them() {
     tenant.restore(&[]).run().unwrap().expect_code(0);
 }
 
+/// The files may take an hour: what the server lacks for the dump is said before, and it is what `restore` says.
+#[test]
+fn what_the_server_lacks_is_said_before_the_files_are_unpacked() {
+    let tenant = Tenant::new(PgMajor::V16);
+    let sql = |database: &str, sql: &str| tenant.site.cluster.psql(database, sql).unwrap();
+    sql("postgres", "CREATE ROLE \"the reader\"; CREATE ROLE auditor");
+    let policy = "ALTER TABLE account_move ENABLE ROW LEVEL SECURITY;
+                  CREATE POLICY theirs ON account_move FOR SELECT TO \"the reader\" USING (id > 1);
+                  GRANT SELECT ON account_move TO auditor";
+    sql(TENANT, policy);
+    let tenant = tenant.dump();
+    tenant.store_files(&tenant.dumped, |_| {});
+    let sql = |database: &str, sql: &str| tenant.site.cluster.psql(database, sql).unwrap();
+    sql(TENANT, "DROP POLICY theirs ON account_move; REVOKE ALL ON account_move FROM auditor");
+    sql("postgres", "DROP ROLE \"the reader\"; DROP ROLE auditor");
+    let lacking = ["`the reader`, which a row-level policy is for", "`auditor`, which grants name"];
+    let alone = tenant.site.job(&["restore", TENANT, "--into", "acme_check"]).run().unwrap().expect_code(1);
+    let refused = tenant.restore(&[]).run().unwrap().expect_code(1);
+    assert!(!refused.stderr.contains("unpacking"), "the files were begun: {}", refused.stderr);
+    for said in [error(&alone), error(&refused)] {
+        assert!(lacking.iter().all(|role| said.contains(role)), "{said}");
+    }
+    let planned = tenant.restore(&["--dry-run"]).run().unwrap().expect_code(0);
+    let warnings = json(&planned)["items"][0]["warnings"].to_string();
+    assert!(lacking.iter().all(|role| warnings.contains(role)), "{}", planned.stdout);
+    tenant.expect_nothing();
+    sql("postgres", "CREATE ROLE \"the reader\"; CREATE ROLE auditor; ALTER ROLE plana_restore BYPASSRLS");
+    tenant.restore(&[]).run().unwrap().expect_code(0);
+}
+
 #[test]
 fn insurance_of_both_belongs_together() {
     let tenant = Tenant::new(PgMajor::V16);

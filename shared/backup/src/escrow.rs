@@ -118,6 +118,11 @@ impl Escrow {
         Ok(keys)
     }
 
+    /// A key as this run found it; `None` for one that nothing of this run needs.
+    pub fn found(&self, name: &str) -> Option<&FoundKey> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
     /// What a database needs.
     pub fn of_database(&self, context: &Context, database: &str) -> KeyNeeds {
         self.needs(context, |key| key.databases.iter().any(|pattern| pattern.matches(database)))

@@ -61,17 +61,25 @@ impl Config {
     /// at its end is not part of it, wherever it comes from: in a file an editor leaves one, and the key is the same.
     ///
     /// # Errors
-    /// The variable that `secret_env` names is not set, or a file of a secret cannot be used.
+    /// The variable that `secret_env` names is not set, a file of a secret cannot be used, or the key is empty: that would be put
+    /// away as if it were one.
     pub fn escrow_secret(&self, name: &str, env: &Environment) -> Result<Option<Secret>, ConfigError> {
         let entry = self.escrow.keys.get(name).cloned().unwrap_or_default();
         let key = format!("escrow.keys.{name}.secret");
-        let variable = |variable: &str| env.get(variable).map(|value| Secret::new(value.trim_end_matches(['\n', '\r'])));
+        let variable = |variable: &str| {
+            let value = env.get(variable)?.trim_end_matches(['\n', '\r']);
+            (!value.trim().is_empty()).then(|| Secret::new(value))
+        };
         if let Some(named) = &entry.secret_env {
             let what = format!("names {named}, and that environment variable is not set");
             let unset = || Problem::new("configuration", format!("{key}_env"), what, "set it, or give the key as a file or a credential");
             return Ok(Some(variable(named).ok_or_else(unset)?));
         }
-        Ok(self.secret(&key, &entry.secret, entry.secret_file.as_deref(), env)?.or_else(|| variable(name)))
+        let found = self.secret(&key, &entry.secret, entry.secret_file.as_deref(), env)?.or_else(|| variable(name));
+        if found.as_ref().is_some_and(|secret| secret.expose().trim().is_empty()) {
+            return Err(Problem::new("configuration", key, "is empty", "give the key as a file or a credential").into());
+        }
+        Ok(found)
     }
 
     /// The URL of the event stream's server; `None` means no events.

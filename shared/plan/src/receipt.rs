@@ -41,8 +41,37 @@ pub struct Snapshot {
     pub rows_written_meanwhile: Option<u64>,
     /// Its sets, the dump first.
     pub sets: Vec<InsuredSet>,
+    /// The keys without which it is unreadable; never the keys themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<NeededKey>,
     /// What brings it back.
     pub restore: String,
+}
+
+/// A key that a restore asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeededKey {
+    /// Its name.
+    pub name: String,
+    /// The file from which the command that brings the snapshot back reads it.
+    pub file: String,
+    /// What writes that file; `None` where it is there already, or the key is in no escrow.
+    pub recover: Option<String>,
+}
+
+impl NeededKey {
+    /// A key that lies in a file of this host.
+    pub fn in_file(name: &str, file: &str) -> Self {
+        NeededKey { name: name.to_owned(), file: file.to_owned(), recover: None }
+    }
+
+    /// A key that somebody has to put into a file first, `NAME.key`: out of escrow, where it is kept there as `sought`, its name
+    /// with or without the beginning of its fingerprint. `options` go first, as in [`restore_command`].
+    pub fn to_be_written(name: &str, sought: Option<&str>, options: &[String]) -> Self {
+        let file = format!("{name}.key");
+        let recover = sought.map(|sought| command(options, &["escrow", "recover", sought, "--identity", "IDENTITY", "--to", &file]));
+        NeededKey { name: name.to_owned(), file, recover }
+    }
 }
 
 /// A set of a snapshot.
@@ -126,17 +155,23 @@ impl InsuredSet {
 }
 
 /// The command that brings a snapshot back over what the operation left. `options` go first, such as `--config FILE`;
-/// `directory` is where the file store was.
-pub fn restore_command(options: &[String], sets: &[InsuredSet], directory: Option<&str>) -> String {
+/// `directory` is where the file store was; the keys are asked for by name, and read from their files.
+pub fn restore_command(options: &[String], sets: &[InsuredSet], directory: Option<&str>, keys: &[NeededKey]) -> String {
     let of = |area: Area| sets.iter().find(|set| set.area == area).map(|set| set.set.as_str());
     let to = directory.unwrap_or("DIR");
-    let words: Vec<&str> = match (of(Area::InsurancePg), of(Area::InsuranceFilestore)) {
+    let mut words: Vec<&str> = match (of(Area::InsurancePg), of(Area::InsuranceFilestore)) {
         (Some(dump), Some(files)) => vec!["restore-tenant", dump, "--files-of", files, "--to", to, "--replace"],
         (Some(dump), None) => vec!["restore", dump, "--replace"],
         (None, Some(files)) => vec!["restore-filestore", files, "--to", to, "--replace"],
         (None, None) => vec!["list"],
     };
-    let words = options.iter().map(String::as_str).chain(words);
+    let files: Vec<String> = keys.iter().map(|key| format!("{}={}", key.name, key.file)).collect();
+    words.extend(files.iter().flat_map(|file| ["--key", file]));
+    command(options, &words)
+}
+
+fn command(options: &[String], words: &[&str]) -> String {
+    let words = options.iter().map(String::as_str).chain(words.iter().copied());
     std::iter::once("restore-from-sos".to_owned()).chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
@@ -170,7 +205,7 @@ mod tests {
     fn the_command_brings_back_what_was_taken() {
         let (dump, files) = (set(Area::InsurancePg), set(Area::InsuranceFilestore));
         let stamp = "acme/20261125T020000Z.upgrade.until-20261209T020000Z.00000001";
-        let command = |sets: &[InsuredSet], directory| restore_command(&[], sets, directory);
+        let command = |sets: &[InsuredSet], directory| restore_command(&[], sets, directory, &[]);
         assert_eq!(command(std::slice::from_ref(&dump), None), format!("restore-from-sos restore insurance-pg/{stamp} --replace"));
         assert_eq!(
             command(std::slice::from_ref(&files), Some("/srv/files of acme")),
@@ -178,10 +213,32 @@ mod tests {
         );
         let options = ["--config".to_owned(), "/etc/it's.toml".to_owned()];
         assert_eq!(
-            restore_command(&options, &[dump, files], Some("/srv/acme")),
+            restore_command(&options, &[dump, files], Some("/srv/acme"), &[]),
             format!(
                 r"restore-from-sos --config '/etc/it'\''s.toml' restore-tenant insurance-pg/{stamp} --files-of insurance-filestore/{stamp} --to /srv/acme --replace"
             )
+        );
+    }
+
+    #[test]
+    fn the_command_asks_for_each_key_and_holds_none() {
+        let stamp = "acme/20261125T020000Z.upgrade.until-20261209T020000Z.00000001";
+        let options = ["--config".to_owned(), "/etc/x.toml".to_owned()];
+        let keys = [
+            NeededKey::in_file("A", "/run/the key"),
+            NeededKey::to_be_written("B", Some("B@abab"), &options),
+            NeededKey::to_be_written("C", None, &[]),
+        ];
+        assert_eq!(
+            restore_command(&options, &[set(Area::InsurancePg)], None, &keys),
+            format!(
+                "restore-from-sos --config /etc/x.toml restore insurance-pg/{stamp} --replace --key 'A=/run/the key' --key B=B.key --key C=C.key"
+            )
+        );
+        let recover = |key: &NeededKey| key.recover.clone();
+        assert_eq!(
+            keys.each_ref().map(recover),
+            [None, Some("restore-from-sos --config /etc/x.toml escrow recover B@abab --identity IDENTITY --to B.key".to_owned()), None]
         );
     }
 }

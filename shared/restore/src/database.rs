@@ -20,7 +20,6 @@ use plana_plan::{Area, manifest::DatabaseFacts};
 
 use crate::{error::RestoreError, hook::run_hook, read::Reading};
 use ready::Contents;
-pub use ready::{missing, occupied};
 
 /// What is restored, from where, and whereto.
 pub struct DatabaseRestore<'a> {
@@ -74,15 +73,34 @@ pub struct Restored {
     pub warnings: Vec<String>,
 }
 
+/// Whether a restore could begin: all that it asks before it makes anything, for whoever has much to do before.
+///
+/// # Errors
+/// Why it could not.
+pub async fn could_restore(restore: &DatabaseRestore<'_>) -> Result<(), RestoreError> {
+    ready::check(restore, facts(restore)?).await.map(drop)
+}
+
+/// What the server lacks, each with what to do: what a restore would be refused for, whatever has its name.
+///
+/// # Errors
+/// When that cannot be told.
+pub async fn lacking(restore: &DatabaseRestore<'_>) -> Result<Vec<String>, RestoreError> {
+    Ok(ready::look(restore, facts(restore)?).await?.1)
+}
+
+fn facts<'a>(restore: &DatabaseRestore<'a>) -> Result<&'a DatabaseFacts, RestoreError> {
+    let set = restore.reading.set;
+    let refused = || RestoreError::Refused(format!("restore {}: it is no dump of a database; use `fetch`", set.key));
+    set.manifest.database.as_ref().ok_or_else(refused)
+}
+
 /// Restores one database, proves it, and puts it in its place.
 ///
 /// # Errors
 /// Whatever failed first; nothing was put in place then.
 pub async fn restore_database(restore: &DatabaseRestore<'_>) -> Result<Restored, RestoreError> {
-    let set = restore.reading.set;
-    let Some(facts) = &set.manifest.database else {
-        return Err(RestoreError::Refused(format!("restore {}: it is no dump of a database; use `fetch`", set.key)));
-    };
+    let (set, facts) = (restore.reading.set, facts(restore)?);
     let contents = ready::check(restore, facts).await?;
     let random = getrandom::u32().map_err(|error| RestoreError::Internal(format!("no random number can be had: {error}")))?;
     let scratch = scratch_name(restore.scratch_prefix, random);

@@ -21,7 +21,7 @@ pub mod sweep;
 
 pub use catalog::{Group, Wanted, find_set, groups};
 pub use check::{Checked, check_set};
-pub use database::{DatabaseRestore, Purpose, Restored, missing, occupied, restore_database};
+pub use database::{DatabaseRestore, Purpose, Restored, could_restore, lacking, restore_database};
 pub use error::RestoreError;
 pub use fetch::fetch_set;
 pub use filestore::{FileStoreRestore, StagedFiles, filestore_facts, known_gaps, lacking_room, stage_filestore};

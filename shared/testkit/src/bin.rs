@@ -39,6 +39,17 @@ impl Bin {
         Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), directory: None, limit }
     }
 
+    /// The same, called by another program: `["/bin/sh", "-c", "umask 0; exec \"$@\"", "sh"]`.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        if let [program, arguments @ ..] = wrapper {
+            let called = std::mem::replace(&mut self.program, program.into()).into_os_string();
+            let words: Vec<OsString> = arguments.iter().map(OsString::from).chain([called]).collect();
+            self.arguments.splice(0..0, words);
+        }
+        self
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Both work on threads of their own and block, so that back-pressure is the kernel's and any test can use them.
 
+mod aged;
 mod http;
 mod rule;
 mod serve;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::process::{Port, lock};
+pub use aged::age;
 pub use http::{HttpProxy, Seen};
 pub use rule::{Action, Answer, Etag, Op, Request, Rule, RuleHandle};
 pub use tcp::{Direction, TcpProxy, Toxic};

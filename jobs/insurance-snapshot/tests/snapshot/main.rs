@@ -5,6 +5,7 @@
 
 mod faults;
 mod gate;
+mod keys;
 mod taken;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use plana_plan::receipt::Receipt;
 use plana_testkit::{
-    bin::Bin,
+    bin::{Bin, Done},
     job::{Job, Outcome},
     pg::{PgCluster, PgMajor, quote_identifier, quote_literal},
 };
@@ -131,6 +132,11 @@ impl Tenant {
     fn restore(&self, command: &str) -> String {
         let role = "DO $$ BEGIN CREATE ROLE plana_restore LOGIN CREATEDB; EXCEPTION WHEN duplicate_object THEN END $$";
         self.cluster.psql("postgres", role).unwrap();
+        self.paste(&format!("{command} --as-superuser")).expect_code(0).stdout
+    }
+
+    /// Pastes a line into a shell of somebody who has none of the job's secrets.
+    fn paste(&self, command: &str) -> Done {
         let program = Path::new(env!("CARGO_BIN_EXE_insurance-snapshot")).with_file_name("restore-from-sos");
         assert!(program.exists(), "run cargo build -p restore-from-sos");
         let line = command.replacen("restore-from-sos", &program.display().to_string(), 1);
@@ -139,8 +145,9 @@ impl Tenant {
             .env("PATH", format!("{}:/usr/bin:/bin", self.cluster.bin_dir().display()))
             .env("PLANA_JOBS__STORE__BACKUPS__URL", format!("file://{}", self.job.store().root().display()))
             .env("PLANA_JOBS__STATE_DIR", self.job.home().join("state"))
-            .args(["-c", &format!("{line} --as-superuser")]);
-        shell.run().unwrap().expect_code(0).stdout
+            .current_dir(self.job.home())
+            .args(["-c", &line]);
+        shell.run().unwrap()
     }
 }
 

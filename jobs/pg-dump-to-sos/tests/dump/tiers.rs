@@ -41,6 +41,10 @@ impl Platform {
         self.cluster.psql(&self.account, sql).unwrap();
     }
 
+    fn rows(&self) -> String {
+        self.cluster.psql(&self.account, "SELECT count(*) FROM tenants").unwrap()
+    }
+
     /// The label of a backup that was made now.
     fn label(&self, job: &Job) -> (String, Outcome) {
         let outcome = job.run().expect(0);
@@ -95,6 +99,31 @@ fn the_last_good_answer_stands_in_for_one_that_fails_and_its_age_is_told() {
     std::fs::write(platform.job.home().join("state/tiers.json"), "{").unwrap();
     platform.sql("ALTER TABLE tenants RENAME TO gone");
     assert_eq!(platform.label(&platform.job).0, "unclassified");
+}
+
+/// What an administrator typed wrong costs a warning, and never a row of the platform's.
+#[test]
+fn a_query_that_is_wrong_is_told_and_changes_nothing() {
+    let platform = Platform::new();
+    for (query, why) in [
+        ("SELEC name, tier FROM tenants", "syntax error"),
+        ("SELECT name FROM tenants", "it answers 1 columns, and two are wanted"),
+        ("SELECT name, tier, now() FROM tenants", "it answers 3 columns, and two are wanted"),
+        ("SELECT name, tier FROM nothing_of_that_name", "does not exist"),
+        ("SELECT name, 1 / 0 FROM tenants", "division by zero"),
+        ("SELECT name, tier FROM tenants WHERE false", "answers no row"),
+        ("DELETE FROM tenants RETURNING name, tier", "read-only transaction"),
+        ("SELECT name, tier FROM tenants; DROP TABLE tenants", "multiple commands"),
+        ("COMMIT", "answers no row"),
+    ] {
+        let outcome = platform.job.clone().set("tiers.sql.query", query).run().expect(0);
+        assert_eq!(outcome.item(&platform.tenant)["label"], "unclassified", "{query}");
+        expect_words(&outcome.warnings(), &["tiers.sql", why, "longest window"]);
+        // Asked before anything is stored.
+        let checked = platform.job.clone().set("tiers.sql.query", query).arg("check").run();
+        expect_words(&checked.report["checks"].to_string(), &[why]);
+        assert_eq!(platform.rows(), "2", "{query}");
+    }
 }
 
 #[test]

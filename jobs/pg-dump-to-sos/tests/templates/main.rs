@@ -53,7 +53,17 @@ impl Site {
 
     /// A run of the templates, into a directory of its own.
     fn job(&self) -> Job {
-        let job = common::job().on(&self.cluster);
+        self.configured(common::job())
+    }
+
+    /// The same with the clock at that time when it starts, and pg_dump's too.
+    fn job_at(&self, time: &str) -> Job {
+        let job = common::job_under(&["/usr/bin/faketime", "-f", &format!("@{time}")]);
+        self.configured(job.env("TZ", "UTC").env("FAKETIME_DONT_FAKE_MONOTONIC", "1"))
+    }
+
+    fn configured(&self, job: Job) -> Job {
+        let job = job.on(&self.cluster);
         let seeds = format!("file://{}", job.home().join("seeds").display());
         job.set("store.templates.url", &seeds)
             .config("[rules.templates]\norder = 1\nclass = \"template\"\ndatabases = [\"basic*\"]\n")

@@ -50,12 +50,14 @@ fn what_a_snapshot_does_not_hold_back_is_noticed() {
 fn two_publishers_at_once_do_no_harm() {
     // Two servers with the same content know nothing of each other's locks. Both have found that the store lacks it.
     let (one, two) = (Site::new(PgMajor::V16), Site::new(PgMajor::V16));
+    // Both begin in the same second, so that nothing but the random id keeps their keys apart.
     let s3 = S3::new("publishers");
     let meeting = tempfile::tempdir().unwrap();
+    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
     let job = |site: &Site, me: &str, other: &str| {
         let at = meeting.path().display();
         let wait = format!(": >'{at}/{me}'\nwhile [ ! -e '{at}/{other}' ]; do sleep 0.05; done");
-        between(site.job().into_bucket(&s3).set("store.templates.url", &s3.url_of("seeds")), &site.cluster, &wait)
+        between(site.job_at(&now).into_bucket(&s3).set("store.templates.url", &s3.url_of("seeds")), &site.cluster, &wait)
             .env("PATH", "/usr/bin:/bin")
     };
     let (first, second) = (job(&one, "one", "two"), job(&two, "two", "one"));
@@ -67,6 +69,8 @@ fn two_publishers_at_once_do_no_harm() {
     let keys = s3.bucket.keys().unwrap();
     assert_eq!(keys.len(), 4, "{keys:?}");
     assert_eq!(keys.iter().filter(|key| key.ends_with(".manifest.json")).count(), 2);
+    let stamp = |key: &String| key.rsplit_once('_').unwrap().1.split_once('.').unwrap().0.to_owned();
+    assert!(keys.iter().all(|key| stamp(key) == stamp(&keys[0])), "they were to begin in the same second: {keys:?}");
     let third = one.job().into_bucket(&s3).set("store.templates.url", &s3.url_of("seeds")).run().expect(0);
     assert_eq!((third.outcome(TEMPLATE), content(&third)), ("fresh", content(&first)));
     assert_eq!(s3.bucket.keys().unwrap(), keys);

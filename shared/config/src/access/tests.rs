@@ -182,4 +182,16 @@ fn keys_are_found_in_their_order_and_without_their_last_line_break() {
     }
     let unset = config(&entry("secret_env = \"OTHER\"")).escrow_secret("KEY", &env(&[("KEY", "x")])).expect_err("is not set").to_string();
     assert!(unset.contains("escrow.keys.KEY.secret_env: names OTHER"), "{unset}");
+    // Nothing, or nothing but a line break, is no key: it would be put into escrow, and every backup would pass for readable.
+    let refused =
+        |line: &str, variables: &[(&str, &str)]| config(&entry(line)).escrow_secret("KEY", &env(variables)).expect_err(line).to_string();
+    for nothing in ["", "\n", " \r\n"] {
+        assert!(refused("secret_env = \"OTHER\"", &[("OTHER", nothing)]).contains("names OTHER"), "{nothing:?}");
+        assert_eq!(found(&entry(""), &[("KEY", nothing)]), None, "{nothing:?}");
+    }
+    assert!(refused("secret = \" \"", &[]).contains("escrow.keys.KEY.secret: is empty"));
+    let (_empty, empty) = directory(&[("key", "\n")]);
+    assert!(refused(&format!("secret_file = \"{empty}/key\""), &all).contains("is empty"), "no other place stands in for it");
+    assert!(refused(&format!("secret_file = \"{empty}\""), &all).contains("could not be read"));
+    assert!(refused(&format!("secret_file = \"{empty}/none\""), &all).contains("there is no such file"));
 }

@@ -2,8 +2,8 @@
 //!
 //! Two dumps of one content differ: in the time of their header, in object ids and dependencies, in the order in which rows
 //! lie in their tables and grants in their lists. The identity is over what is left when all that is taken away: every
-//! definition, every row, every large object, each as often as it is there. It is read in passing, in memory that does not grow
-//! with the rows.
+//! definition, every row, every large object, each as often as it is there. It is read in passing, in memory that grows with
+//! nothing.
 //!
 //! The text of definitions is pg_dump's own, so an identity holds for one major version of it, which is part of it. So are
 //! the facts that no archive holds and a restore brings back: extensions' versions, and the database's owner, encoding,
@@ -37,8 +37,9 @@ pub enum IdentityError {
     /// The planner's statistics change by themselves, and what is left out of an identity must not be in what it stands for.
     #[error("it holds {0}, which is no content: dump with --no-statistics")]
     Statistics(String),
-    /// A restore carries entries out in the archive's order, which is no part of the identity beyond that of its sections.
-    #[error("{0} stands before entries that belong before it")]
+    /// A restore carries entries out in the archive's order, which is no part of the identity beyond that of its sections, and of
+    /// grants behind the group of large objects that they are for.
+    #[error("{0} does not stand where entries of its kind belong")]
     Order(String),
     /// The header's pg_dump has no version.
     #[error("the version of its pg_dump, `{0}`, is none")]

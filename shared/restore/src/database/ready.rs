@@ -38,8 +38,14 @@ pub(super) struct Contents {
 
 /// Refuses what is unsafe, and what could not succeed; gives what the archive says of itself, where somebody needs it.
 pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) -> Result<Contents, RestoreError> {
+    occupied(restore.admin, restore.purpose).await?;
+    let (contents, missing) = look(restore, facts).await?;
+    if missing.is_empty() { Ok(contents) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
+}
+
+/// What the server lacks for this dump, each with what to do, and what the archive says of itself.
+pub(super) async fn look(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) -> Result<(Contents, Vec<String>), RestoreError> {
     let admin = restore.admin;
-    occupied(admin, restore.purpose).await?;
     let no_owner = restore.options.no_owner;
     let mut contents = contents(restore).await?;
     if no_owner {
@@ -50,14 +56,11 @@ pub(super) async fn check(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts) 
     let mut missing = missing(facts, admin, &roles).await?;
     missing.extend(beside_owners(restore, &contents, &roles).await?);
     missing.extend(if restore.superuser.is_some() { Vec::new() } else { beyond_our_rights(facts, admin).await? });
-    if missing.is_empty() { Ok(contents) } else { Err(RestoreError::Unready { set: restore.reading.set.key.to_string(), missing }) }
+    Ok((contents, missing))
 }
 
 /// Refuses a name that is another database's.
-///
-/// # Errors
-/// When it is, or the server does not answer.
-pub async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreError> {
+async fn occupied(admin: &Admin, purpose: Purpose<'_>) -> Result<(), RestoreError> {
     let Purpose::Place(name) = purpose else { return Ok(()) };
     if !admin.server().database_exists(name).await? {
         return Ok(());
@@ -106,11 +109,8 @@ impl ArchiveVisitor for Contents {
     }
 }
 
-/// What the server lacks for this dump, each with what to do.
-///
-/// # Errors
-/// When the server does not answer.
-pub async fn missing(facts: &DatabaseFacts, admin: &Admin, owners: &BTreeSet<String>) -> Result<Vec<String>, RestoreError> {
+/// What is missing of what the manifest alone tells.
+async fn missing(facts: &DatabaseFacts, admin: &Admin, owners: &BTreeSet<String>) -> Result<Vec<String>, RestoreError> {
     let mut missing: Vec<String> = too_old(facts, admin.server().facts()).into_iter().collect();
     let roles: Vec<String> = owners.iter().cloned().collect();
     for role in admin.missing_roles(&roles).await? {

@@ -1,6 +1,6 @@
 //! Entries of a table of contents as records, without what differs between two dumps of the same.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use super::{
     IdentityError,
@@ -12,12 +12,16 @@ use crate::archive::TocEntry;
 /// Before the data, the data, after the data; other entries lie anywhere.
 const SECTIONS: std::ops::RangeInclusive<i64> = 2..=4;
 
+/// So many groups of large objects are remembered: pg_dump writes a group's grants right behind it, and there may be millions of
+/// objects.
+const GROUPS: usize = 16;
+
 /// Takes entries in the archive's order.
 #[derive(Default)]
 pub(super) struct Entries {
     section: i64,
-    /// From PostgreSQL 17 on one entry stands for many large objects: which, by the entry's number.
-    groups: HashMap<i64, Vec<u32>>,
+    /// From PostgreSQL 17 on one entry stands for many large objects: which, by the entry's number; the last ones.
+    groups: VecDeque<(i64, Vec<u32>)>,
     refusal: Option<IdentityError>,
 }
 
@@ -38,7 +42,8 @@ impl Entries {
                 for oid in &oids {
                     records.add(&record(entry, "", Some(&format!("{oid}{rest}"))));
                 }
-                self.groups.insert(entry.dump_id, oids);
+                self.groups.truncate(GROUPS - 1);
+                self.groups.push_front((entry.dump_id, oids));
             }
             "ACL" => self.take_grants(entry, records),
             "DEFAULT ACL" => records.add(&grants(entry, &entry.tag, entry.definition.as_deref().unwrap_or_default())),
@@ -65,7 +70,7 @@ impl Entries {
         None
     }
 
-    fn take_grants(&self, entry: &TocEntry, records: &mut Multiset) {
+    fn take_grants(&mut self, entry: &TocEntry, records: &mut Multiset) {
         let definition = entry.definition.as_deref().unwrap_or_default();
         let one = entry.tag.strip_prefix("LARGE OBJECT ").and_then(|oid| oid.parse::<u32>().ok());
         let many = entry.tag.strip_prefix("LARGE OBJECTS ").and_then(|range| range.split("..").next()?.parse::<u32>().ok());
@@ -75,8 +80,11 @@ impl Entries {
         };
         // pg_restore repeats the first object's grants for each of its group.
         let pattern = definition.replace(&format!(" ON LARGE OBJECT {first} "), " ON LARGE OBJECT ");
-        let group = entry.dependencies.iter().find_map(|id| self.groups.get(id)).filter(|_| many.is_some());
-        for oid in group.map_or(&[first][..], Vec::as_slice) {
+        let group = self.groups.iter().find(|(id, _)| entry.dependencies.contains(id)).filter(|_| many.is_some());
+        if many.is_some() && group.is_none() {
+            self.refusal.get_or_insert(IdentityError::Order(entry.to_string()));
+        }
+        for oid in group.map_or(&[first][..], |(_, oids)| oids) {
             records.add(&grants(entry, &format!("LARGE OBJECT {oid}"), &pattern));
         }
     }

@@ -239,6 +239,14 @@ fn what_an_identity_does_not_stand_for_is_refused() {
     };
     assert!(matches!(with(entry(60, "STATISTICS DATA", "one", 4, "SELECT 1")), Err(IdentityError::Statistics(_))));
     assert!(matches!(with(TocEntry { is_lossy: true, ..entry(60, "FUNCTION", "f", 4, "x") }), Err(IdentityError::NotUtf8(_))));
+    // Whose grants they are is not told: those of one object alone would be another content.
+    assert!(matches!(with(grants_on(10, "LARGE OBJECTS 1..3", 1)), Err(IdentityError::Order(_))));
+    let mut late = Content { entries: Vec::new(), ..sample() };
+    late.entries.extend((100..140).map(|id| group(id, &[id as u32, 1 + id as u32])));
+    late.entries.extend([grants_on(139, "LARGE OBJECTS 139..140", 139)]);
+    assert!(read(&late, &facts(), 9).is_ok());
+    late.entries.extend([grants_on(100, "LARGE OBJECTS 100..101", 100)]);
+    assert!(matches!(read(&late, &facts(), 9), Err(IdentityError::Order(_))));
     // A trigger before the rows would fire for each of them.
     assert!(matches!(with(entry(60, "TABLE DATA", "three", 3, "")), Err(IdentityError::Order(_))));
 }
