@@ -53,7 +53,7 @@ fn versions_and_delete_markers_go_by_their_ids() {
         .filter(|(key, _, is_marker)| key.contains("/blobs/") && !is_marker && !pulled.0.iter().any(|(one, ..)| one == key))
         .map(|(key, ..)| tree.0.iter().chain(&hidden.0).find(|(one, ..)| one == key).unwrap().1.len())
         .sum();
-    assert_eq!((of_blobs(&done), &done.item("blobs")["freed bytes"]), (7 + 7, &freed.into()), "{}", done.done.stderr);
+    assert_eq!((of_blobs(&done), &done.item("blobs")["freed_bytes"]), (7 + 7, &freed.into()), "{}", done.done.stderr);
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for (key, _, is_marker) in versions(&s3.bucket) {
         assert!(!is_marker && !is_old(&key), "{key} is left, a marker: {is_marker}");
