@@ -57,6 +57,11 @@ impl Listed {
         self.version.as_ref().is_some_and(|(id, ..)| id != UNVERSIONED)
     }
 
+    /// Whether it is what stands for its key, a delete marker or not: there is no other, or it is the newest.
+    pub fn is_latest(&self) -> bool {
+        self.version.as_ref().is_none_or(|(_, is_latest, _)| *is_latest)
+    }
+
     /// Whether it only says that the object was deleted.
     pub fn is_delete_marker(&self) -> bool {
         self.version.as_ref().is_some_and(|(_, _, is_marker)| *is_marker)

@@ -42,12 +42,20 @@ async fn run(context: &Context, args: &PlanArgs) -> Result<(), RunError> {
         context.events().send(Event::new("retention.alarm", json!({ "store": opened.store.url(), "alarms": alarms::data(plan) })));
     }
     context.progress().expect("names", plan.groups.len() as u64);
+    let go = plan.doomed().filter(|(_, set)| set.facts.is_committed()).count() as u64;
+    keep_inventory(context, &opened, plan.committed().saturating_sub(go));
     let pruner = Pruner { store: opened.store.clone(), mode: opened.mode, is_versioned: *is_versioned, keys: opened.keys.clone() };
     let works: Vec<_> = plan.groups.iter().map(|group| apply(context, &pruner, group)).collect();
     let deleted: u64 = stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<u64>>().await.into_iter().sum();
     context.report().saw_all(&Selection::default());
-    Memory::keep_inventory(context.state(), JOB, opened.store.url(), plan.committed().saturating_sub(deleted), context.started_at());
+    keep_inventory(context, &opened, plan.committed().saturating_sub(deleted));
     if context.cancel().is_cancelled() { Ok(()) } else { sweep(&opened, &pruner, plan).await }
+}
+
+/// Remembers how many backups are left, before any goes as planned, so that what a run deletes that is killed is not what the next
+/// one misses.
+fn keep_inventory(context: &Context, opened: &Opened, committed: u64) {
+    Memory::keep_inventory(context.state(), JOB, opened.store.url(), committed, context.started_at());
 }
 
 async fn prepare(context: &Context, args: &PlanArgs) -> Result<(Opened, Planned, std::fs::File), RunError> {

@@ -2,7 +2,8 @@
 //!
 //! - [`digest`] and [`key`]: what the keys of the Docker distribution's layout say.
 //! - [`manifest`]: which blobs and manifests a manifest refers to.
-//! - [`pulls`]: a ledger of pulls, and how much of the time it covers; [`access_log`]: such a ledger out of a registry's log.
+//! - [`pulls`]: a ledger of pulls; [`coverage`]: how much of the time it covers; [`access_log`]: such a ledger out of a registry's
+//!   log.
 //! - [`stock`]: a listing in any order, folded into repositories and blobs.
 //! - [`plan`]: for every manifest, link and blob *keep* or *delete*, with a reason; [`verdict`]: the reasons in words.
 //! - [`protect`]: what still stands when blobs are about to go.
@@ -11,6 +12,7 @@
 
 pub mod access_log;
 mod activity;
+pub mod coverage;
 pub mod digest;
 pub mod explain;
 pub mod key;
@@ -21,6 +23,7 @@ pub mod pulls;
 pub mod stock;
 pub mod verdict;
 
+pub use coverage::Coverage;
 pub use digest::Digest;
 pub use key::MirrorKey;
 pub use manifest::Content;

@@ -114,6 +114,8 @@ pub struct FaultyStore {
 #[derive(Debug, Default)]
 struct State {
     faults: Vec<Fault>,
+    /// What the key of an object holds that nobody may delete, and the refusal.
+    denied: Vec<(String, fn(Failure) -> StoreError)>,
     calls: BTreeMap<Call, u64>,
     bytes: u64,
 }
@@ -156,9 +158,32 @@ impl FaultyStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).faults.push(fault);
     }
 
+    /// Refuses from now on to delete objects whose keys hold this; the others of a batch go.
+    pub fn deny(&self, part: &str, refusal: fn(Failure) -> StoreError) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).denied.push((part.to_owned(), refusal));
+    }
+
     /// Takes all faults away.
     pub fn heal(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).faults.clear();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.faults.clear();
+        state.denied.clear();
+    }
+
+    fn denial(&self, key: &str) -> Option<StoreError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, refusal) = state.denied.iter().find(|(part, _)| key.contains(part))?;
+        Some(refusal(Failure::new(Operation::Delete, crate::verify::object_url(&*self.inner, key), "injected")))
+    }
+
+    /// Puts the refusals between the outcomes of those that were not refused.
+    fn with_denied<'a>(&self, keys: impl Iterator<Item = &'a str>, allowed: Vec<DeleteOutcome>) -> Vec<DeleteOutcome> {
+        let mut allowed = allowed.into_iter();
+        let outcome = |key: &str| match self.denial(key) {
+            Some(denial) => Some(DeleteOutcome { key: key.to_owned(), result: Err(denial) }),
+            None => allowed.next(),
+        };
+        keys.filter_map(outcome).collect()
     }
 
     /// How many calls of a kind were made.
@@ -252,12 +277,16 @@ impl Store for FaultyStore {
 
     async fn delete(&self, keys: &[String]) -> Result<Vec<DeleteOutcome>, StoreError> {
         let first = keys.first().map_or("", String::as_str);
-        self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete(keys)).await
+        let allowed: Vec<String> = keys.iter().filter(|key| self.denial(key).is_none()).cloned().collect();
+        let outcomes = self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete(&allowed)).await?;
+        Ok(self.with_denied(keys.iter().map(String::as_str), outcomes))
     }
 
     async fn delete_versions(&self, versions: &[ObjectVersion]) -> Result<Vec<DeleteOutcome>, StoreError> {
         let first = versions.first().map_or("", |one| &one.key);
-        self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete_versions(versions)).await
+        let allowed: Vec<ObjectVersion> = versions.iter().filter(|one| self.denial(&one.key).is_none()).cloned().collect();
+        let outcomes = self.fate(Call::Delete, Operation::Delete, first, 0).meet(self.inner.delete_versions(&allowed)).await?;
+        Ok(self.with_denied(versions.iter().map(|one| one.key.as_str()), outcomes))
     }
 
     async fn list_uploads(&self, prefix: &str, page: Option<&ListCursor>) -> Result<UploadPage, StoreError> {

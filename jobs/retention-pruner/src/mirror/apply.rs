@@ -235,20 +235,32 @@ impl MirrorPruner {
         self.delete_objects(&objects, applied).await.into_iter().map(|at| owners[at].clone()).collect()
     }
 
-    /// Deletes objects; gives the places of those that stayed.
+    /// Deletes objects; gives the places of those that stayed. Of several versions of a key the latest goes last, and only if no
+    /// other stayed: what it hides or replaces, such as what a tag once meant, is never seen again.
     pub(super) async fn delete_objects(&self, objects: &[Listed], applied: &mut Applied) -> Vec<usize> {
-        if objects.is_empty() {
+        let (older, latest): (Vec<usize>, Vec<usize>) = (0..objects.len()).partition(|at| !objects[*at].is_latest());
+        let mut stayed = self.delete_at(objects, &older, applied).await;
+        let kept: BTreeSet<&str> = stayed.iter().map(|at| objects[*at].key.as_str()).collect();
+        let (last, left): (Vec<usize>, Vec<usize>) = latest.into_iter().partition(|at| !kept.contains(objects[*at].key.as_str()));
+        stayed.extend(left);
+        stayed.extend(self.delete_at(objects, &last, applied).await);
+        stayed
+    }
+
+    async fn delete_at(&self, objects: &[Listed], places: &[usize], applied: &mut Applied) -> Vec<usize> {
+        let batch: Vec<Listed> = places.iter().map(|at| objects[*at].clone()).collect();
+        if batch.is_empty() {
             return Vec::new();
         }
-        let outcomes = match delete_listed(&self.store, self.is_versioned, objects).await {
+        let outcomes = match delete_listed(&self.store, self.is_versioned, &batch).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                applied.note_error(objects.len(), &error);
-                return (0..objects.len()).collect();
+                applied.note_error(batch.len(), &error);
+                return places.to_vec();
             }
         };
         let mut stayed = Vec::new();
-        for (at, (listed, outcome)) in objects.iter().zip(outcomes).enumerate() {
+        for (at, (listed, outcome)) in places.iter().zip(batch.iter().zip(outcomes)) {
             match outcome {
                 Ok(()) => {
                     applied.objects += 1;
@@ -256,7 +268,7 @@ impl MirrorPruner {
                 }
                 Err(error) => {
                     applied.note_error(1, &error);
-                    stayed.push(at);
+                    stayed.push(*at);
                 }
             }
         }

@@ -60,7 +60,7 @@ fn ledger(context: &Context) -> CheckLine {
         Ok(ledger) => ledger,
         Err(error) => return CheckLine::problem("ledger", format!("failed to {error}"), "mend this first: a run would end here"),
     };
-    match ledger.require_cover(mirror, now) {
+    match ledger.require_cover(mirror) {
         Ok(None) => CheckLine::ok("ledger", format!("{} lines cover {} and the present", ledger.lines, mirror.window)),
         Ok(Some(without)) => CheckLine::warning("ledger", without, "feed the ledger: `retention-pruner ledger < access.log`"),
         Err(refusal) => would_be_refused("ledger", &refusal),

@@ -15,6 +15,9 @@ use plana_plan::mirror::{
 
 /// A pull of the same thing within this time is told once, at the end at the latest.
 const ONCE_IN: TimeDelta = TimeDelta::hours(1);
+/// A log that says nothing for longer may have lost lines, or its clock may have been wrong: what it covers before and after is told
+/// apart, and a run judges what lies between (`mirror.ledger_gap`).
+const SILENCE: TimeDelta = TimeDelta::hours(1);
 /// Things that are remembered for that; beyond them each pull is told.
 const MOST_REMEMBERED: usize = 100_000;
 
@@ -70,7 +73,23 @@ impl<W: Write> Converter<W> {
             self.converted.unreadable += 1;
             return Ok(());
         };
-        let (from, to) = self.covers.map_or((time, time), |(from, to)| (from.min(time), to.max(time)));
+        self.cover(time)?;
+        match pulled {
+            None | Some(Pulled::Other) => Ok(()),
+            Some(pulled) => self.pull(time, pulled),
+        }
+    }
+
+    fn cover(&mut self, time: DateTime<Utc>) -> io::Result<()> {
+        let (from, to) = match self.covers {
+            Some((from, to)) if (from - SILENCE..=to + SILENCE).contains(&time) => (from.min(time), to.max(time)),
+            Some((from, to)) => {
+                self.covers_told = None;
+                self.tell(&Line::Covers(from, to))?;
+                (time, time)
+            }
+            None => (time, time),
+        };
         self.covers = Some((from, to));
         let told = *self.covers_told.get_or_insert(from);
         if to - told >= ONCE_IN {
@@ -79,10 +98,7 @@ impl<W: Write> Converter<W> {
             // Whoever follows the log as it grows has it at once.
             self.out.flush()?;
         }
-        match pulled {
-            None | Some(Pulled::Other) => Ok(()),
-            Some(pulled) => self.pull(time, pulled),
-        }
+        Ok(())
     }
 
     fn pull(&mut self, time: DateTime<Utc>, pulled: Pulled) -> io::Result<()> {

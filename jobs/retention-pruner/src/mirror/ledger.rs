@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use plana_config::schema::{Mirror, WithoutLedger};
 use plana_plan::{
     mirror::{
-        Pulls,
+        Coverage, Pulls,
         pulls::{LONGEST_LINE, Line},
     },
     retention::guard::Refusal,
@@ -21,8 +21,11 @@ use crate::error::RunError;
 /// What the ledger's files say.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The pulls.
+    /// The pulls, of all sources together.
     pub pulls: Pulls,
+    /// What each entry of the configuration covers: each is the log of a registry of its own, and one that has fallen silent is not
+    /// made good by another.
+    sources: Vec<(PathBuf, Coverage)>,
     /// The files.
     pub files: Vec<PathBuf>,
     /// How many lines were read.
@@ -37,18 +40,20 @@ impl Ledger {
     /// # Errors
     /// When one cannot be read.
     pub fn read(mirror: &Mirror, now: DateTime<Utc>) -> Result<Self, RunError> {
-        let mut ledger = Ledger { pulls: Pulls::new(mirror.window, now), ..Ledger::default() };
+        let mut ledger = Ledger::default();
         for path in &mirror.ledger {
             let cannot = |source| RunError::Ledger { path: path.display().to_string(), source };
+            let mut coverage = Coverage::new(mirror.window, now);
             for file in files(path).map_err(cannot)? {
-                ledger.take(&file).map_err(cannot)?;
+                ledger.take(&file, &mut coverage).map_err(cannot)?;
                 ledger.files.push(file);
             }
+            ledger.sources.push((path.clone(), coverage));
         }
         Ok(ledger)
     }
 
-    fn take(&mut self, path: &Path) -> io::Result<()> {
+    fn take(&mut self, path: &Path, coverage: &mut Coverage) -> io::Result<()> {
         let mut lines = BufReader::with_capacity(1 << 16, File::open(path)?);
         let (mut line, mut number) = (Vec::new(), 0u64);
         loop {
@@ -62,7 +67,10 @@ impl Ledger {
             let is_whole = line.ends_with(b"\n");
             let text = std::str::from_utf8(&line).unwrap_or("?").trim();
             match Line::parse(text) {
-                Some(line) => self.pulls.add(line),
+                Some(line) => {
+                    coverage.add(&line);
+                    self.pulls.add(line);
+                }
                 None if text.is_empty() => {}
                 // Somebody may be writing it just now.
                 None if !is_whole && line.len() < LONGEST_LINE => {}
@@ -82,8 +90,8 @@ impl Ledger {
     ///
     /// # Errors
     /// What is missing, where a run needs it.
-    pub fn require_cover(&self, mirror: &Mirror, now: DateTime<Utc>) -> Result<Option<String>, Refusal> {
-        match (self.judge(mirror, now), mirror.without_ledger) {
+    pub fn require_cover(&self, mirror: &Mirror) -> Result<Option<String>, Refusal> {
+        match (self.judge(mirror), mirror.without_ledger) {
             (Ok(()), _) => Ok(None),
             (Err(refusal), WithoutLedger::Refuse) => Err(refusal),
             (Err(Refusal::NoLedger { why }), WithoutLedger::LastModified) => Ok(Some(format!(
@@ -93,18 +101,24 @@ impl Ledger {
         }
     }
 
-    fn judge(&self, mirror: &Mirror, now: DateTime<Utc>) -> Result<(), Refusal> {
+    fn judge(&self, mirror: &Mirror) -> Result<(), Refusal> {
         if let Some((place, count)) = &self.bad {
             return Err(Refusal::BadLedger { place: place.clone(), count: *count });
         }
-        let named: Vec<String> = mirror.ledger.iter().map(|path| path.display().to_string()).collect();
-        let covered = self.pulls.require_cover(mirror.window, mirror.ledger_gap.span(), now);
-        covered.map_err(|uncovered| Refusal::NoLedger {
-            why: match named.is_empty() {
-                true => "there is no ledger of pulls (mirror.ledger)".to_owned(),
-                false => format!("the ledger of pulls ({}) does not show them: {uncovered}", named.join(", ")),
-            },
-        })
+        let refused = |why: String| Err(Refusal::NoLedger { why });
+        if self.sources.is_empty() {
+            return refused("there is no ledger of pulls (mirror.ledger)".to_owned());
+        }
+        for (path, coverage) in &self.sources {
+            if let Err(uncovered) = coverage.require(mirror.ledger_gap.span()) {
+                return refused(format!("the ledger of pulls {} does not show them: {uncovered}", path.display()));
+            }
+        }
+        if !self.sources.iter().any(|(_, coverage)| coverage.has_pulls()) {
+            let window = mirror.window;
+            return refused(format!("the ledger of pulls shows none at all within {window}; look whether it is of this registry's log"));
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,7 @@
 //! A registry's store, listed by repositories and by the first two digits of blobs, side by side.
+//!
+//! Where versions are listed, repositories are listed in one go, and blobs under all digits that there can be: of what was deleted
+//! there, names show nothing.
 
 use plana_plan::mirror::{
     MirrorStock,
@@ -17,10 +20,18 @@ pub struct Registry {
     pub is_versioned: bool,
 }
 
+const DIGESTS: &str = "docker/registry/v2/blobs/sha256/";
+
 /// Prefixes that are looked into instead of being listed in one go.
-fn is_opened(prefix: &str) -> bool {
-    let digests = format!("{BLOBS}sha256/");
-    [ROOT, REPOSITORIES, BLOBS, digests.as_str()].contains(&prefix) || ROOT.starts_with(prefix)
+fn is_opened(prefix: &str, mode: Mode) -> bool {
+    let is_listed_by_name = mode == Mode::Objects && prefix == REPOSITORIES;
+    [ROOT, BLOBS, DIGESTS].contains(&prefix) || is_listed_by_name || ROOT.starts_with(prefix)
+}
+
+/// Prefixes below `root` that hold versions though names may not show them.
+fn hidden(root: &str) -> Vec<String> {
+    let digits = (0..=255u8).map(|byte| format!("{DIGESTS}{byte:02x}/"));
+    digits.chain([REPOSITORIES.to_owned()]).filter(|prefix| prefix.starts_with(root)).collect()
 }
 
 /// Lists everything.
@@ -38,14 +49,20 @@ pub async fn list_registry(store: &dyn Store, mode: Mode) -> Result<Registry, St
 /// # Errors
 /// As [`list_registry`].
 pub async fn list_part(store: &dyn Store, mode: Mode, root: &str) -> Result<Registry, StoreError> {
-    let (mut open, mut closed, mut registry) = (vec![root.to_owned()], Vec::new(), Registry::default());
+    let (mut open, mut closed, mut registry) = (Vec::new(), Vec::new(), Registry::default());
+    if is_opened(root, mode) { &mut open } else { &mut closed }.push(root.to_owned());
     while let Some(prefix) = open.pop() {
         let (below, beside) = names(store, &prefix).await?;
         // Nothing of the layout lies on these levels: whatever it is, it is nobody's.
         beside.iter().for_each(|listed| registry.stock.add(listed.entry()));
         for prefix in below {
-            if is_opened(&prefix) { &mut open } else { &mut closed }.push(prefix);
+            if is_opened(&prefix, mode) { &mut open } else { &mut closed }.push(prefix);
         }
+    }
+    if mode == Mode::Versions {
+        closed.extend(hidden(root));
+        closed.sort();
+        closed.dedup();
     }
     let Registry { stock, is_versioned } = &mut registry;
     let take = |listed: &Listed| {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use plana_backup::setup;
 use plana_config::StoreName;
 use plana_harness::Context;
@@ -86,6 +85,6 @@ pub fn require_no_shrink(context: &Context, opened: &Opened, planned: &Planned) 
 }
 
 /// The ledger, which must show what was pulled until now; gives a warning where it does not and need not.
-pub fn require_ledger(context: &Context, planned: &Planned, now: DateTime<Utc>) -> Result<Option<String>, Refusal> {
-    planned.ledger.require_cover(&context.config().mirror, now)
+pub fn require_ledger(context: &Context, planned: &Planned) -> Result<Option<String>, Refusal> {
+    planned.ledger.require_cover(&context.config().mirror)
 }

@@ -43,10 +43,11 @@ async fn run(context: &Context, args: &MirrorArgs) -> Result<(), RunError> {
         context.events().send(Event::new("retention.alarm", json!({ "store": opened.store.url(), "alarms": alarms })));
     }
     context.progress().expect("repositories", plan.repositories.len() as u64);
+    keep_inventory(context, &opened, plan.manifests().saturating_sub(plan.doomed().count() as u64));
     let pruner = MirrorPruner { store: opened.store.clone(), mode: opened.mode, is_versioned };
     let works: Vec<_> = plan.repositories.iter().map(|repository| apply(context, &pruner, repository, &contents)).collect();
     let deleted: u64 = stream::iter(works).buffer_unordered(AT_ONCE).collect::<Vec<u64>>().await.into_iter().sum();
-    Memory::keep_inventory(context.state(), MIRROR_JOB, opened.store.url(), plan.manifests().saturating_sub(deleted), context.started_at());
+    keep_inventory(context, &opened, plan.manifests().saturating_sub(deleted));
     if context.cancel().is_cancelled() {
         return Ok(());
     }
@@ -55,13 +56,19 @@ async fn run(context: &Context, args: &MirrorArgs) -> Result<(), RunError> {
     if context.cancel().is_cancelled() { Ok(()) } else { sweep(&opened, &plan).await }
 }
 
+/// Remembers how many manifests are left, before any goes as planned, so that what a run deletes that is killed is not what the next
+/// one misses.
+fn keep_inventory(context: &Context, opened: &Opened, manifests: u64) {
+    Memory::keep_inventory(context.state(), MIRROR_JOB, opened.store.url(), manifests, context.started_at());
+}
+
 async fn prepare(context: &Context, args: &MirrorArgs) -> Result<(Opened, Planned, std::fs::File), RunError> {
     let opened = Opened::new(context).await?;
     opened::require_permission(context, &opened)?;
     setup::require_same_clock(context, &opened.store).await?;
     let lock = setup::lock(context, opened.store.url())?;
     let planned = opened.plan(context, args).await?;
-    if let Some(warning) = opened::require_ledger(context, &planned, context.now())? {
+    if let Some(warning) = opened::require_ledger(context, &planned)? {
         context.report().warn(warning);
     }
     if !args.accept_shrink {

@@ -25,7 +25,14 @@ pub async fn read_all(store: &dyn Store, stock: &mut MirrorStock) -> Result<BTre
     read_tags(store, stock).await?;
     let revisions = stock.repositories.values().flat_map(|repository| &repository.revisions);
     let there: BTreeSet<Digest> = revisions.filter(|(_, facts)| facts.is_visible).map(|(digest, _)| *digest).collect();
-    read_manifests(store, there).await
+    let mut contents = read_manifests(store, there).await?;
+    // A store that loses track of an object for a while must not cost what that refers to.
+    for (digest, content) in contents.iter_mut().filter(|(_, content)| **content == Content::Absent) {
+        if stock.blobs.get(digest).is_some_and(|facts| facts.is_visible) {
+            *content = Content::Unclear("it is listed, and the store says that it is not there".to_owned());
+        }
+    }
+    Ok(contents)
 }
 
 /// Reads these manifests.

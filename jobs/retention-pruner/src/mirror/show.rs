@@ -50,7 +50,7 @@ async fn stops(context: &Context, opened: &Opened, planned: &Planned, args: &Mir
         Err(RunError::Refused(refusal)) => note(Err(refusal)),
         other => other?,
     }
-    let ledger = opened::require_ledger(context, planned, context.now());
+    let ledger = opened::require_ledger(context, planned);
     note(ledger.as_ref().map(|_| ()).map_err(Clone::clone));
     if !args.accept_shrink {
         note(opened::require_no_shrink(context, opened, planned));

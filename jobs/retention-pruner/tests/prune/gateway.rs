@@ -153,6 +153,24 @@ fn versions_and_delete_markers_go_by_their_ids() {
 }
 
 #[test]
+fn a_manifest_that_somebody_deleted_is_not_seen_again_where_its_version_stays() {
+    let (job, s3) = aged(Gateway::shared().bucket_builder("prune").versioned().create().unwrap());
+    nights(&s3.bucket, "acme.app", &[2, 1, 0]);
+    let hidden = back_up(&s3.bucket, "acme.app", "starter", ago(70), 70);
+    let manifest = format!("backups/{hidden}/manifest.json");
+    s3.bucket.delete(&manifest).unwrap();
+    let (name, prefix) = (s3.bucket.name().to_owned(), manifest.clone());
+    let listing = |client: aws_sdk_s3::Client| async move { client.list_object_versions().bucket(name).prefix(prefix).send().await };
+    let id = s3.bucket.as_owner(listing).unwrap().versions()[0].version_id().unwrap().to_owned();
+    s3.proxy.add(Rule::on(Op::DeleteMany, Action::error(403, "AccessDenied")));
+    s3.proxy.add(Rule::on(Op::Delete, Action::error(403, "AccessDenied")).query(format!("versionId={id}")));
+    let done = job.run().expect(1);
+    expect_words(done.error("acme.app"), &["delete 1 objects", "manifest.json", "AccessDenied"]);
+    let keys = s3.bucket.keys().unwrap();
+    assert!(!keys.contains(&manifest) && keys.iter().any(|key| key.starts_with(&format!("backups/{hidden}/"))), "{keys:?}");
+}
+
+#[test]
 fn locked_objects_are_reported_and_left() {
     let (job, s3) = aged(Gateway::shared().bucket_builder("prune").object_lock(Some(1)).create().unwrap());
     nights(&s3.bucket, "acme.app", &[60, 2, 1, 0]);

@@ -7,6 +7,7 @@ mod files;
 mod gateway;
 mod guards;
 mod held;
+mod killed;
 mod many;
 mod mirror;
 

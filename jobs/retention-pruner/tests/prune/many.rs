@@ -12,14 +12,19 @@ use crate::{ago, gateway::aged, keys};
 fn fill(bucket: &Bucket, names: u32, nights: u32) {
     let all = (0..names).flat_map(|name| (0..nights).map(move |night| (format!("t{name}.app"), night)));
     let all: Vec<String> = all.flat_map(|(name, night)| keys("pg", &name, "starter", ago(night.into()), night)).collect();
+    put_all(bucket, User::Backup, all.into_iter().map(|key| (format!("backups/{key}"), "x".to_owned())).collect());
+}
+
+/// Stores objects, many at the same time.
+pub fn put_all(bucket: &Bucket, user: User, objects: Vec<(String, String)>) {
     let (endpoint, name) = (bucket.endpoint().to_owned(), bucket.name().to_owned());
-    let put = |client: aws_sdk_s3::Client, key: String| {
-        let put = client.put_object().bucket(&name).key(format!("backups/{key}")).body(vec![b'x'].into());
+    let put = |client: aws_sdk_s3::Client, (key, content): (String, String)| {
+        let put = client.put_object().bucket(&name).key(key).body(content.into_bytes().into());
         async move { put.send().await.map(drop) }
     };
     let storing = async |_| {
-        let client = client(&endpoint, User::Backup);
-        let puts: Vec<_> = all.into_iter().map(|key| put(client.clone(), key)).collect();
+        let client = client(&endpoint, user);
+        let puts: Vec<_> = objects.into_iter().map(|object| put(client.clone(), object)).collect();
         stream::iter(puts).buffer_unordered(32).collect::<Vec<_>>().await.into_iter().collect::<Result<(), _>>()
     };
     bucket.as_owner(storing).unwrap();

@@ -1,12 +1,22 @@
 //! A registry's mirror: on a directory, and on the gateway with a key that may list, read and delete.
 
-use std::time::{Duration, SystemTime};
+mod changes;
+mod failures;
+mod kills;
+mod many;
+mod understood;
+mod versions;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plana_testkit::{
-    ceph::{Gateway, User},
+    ceph::{BucketBuilder, Gateway, User},
     job::{Job, Outcome, bucket::S3, expect_words},
-    proxy::{Action, Op, Rule},
+    proxy::{Action, Op, Request, Rule},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -62,6 +72,49 @@ impl Tree {
         let one = |hex: &String| format!("{{\"digest\":\"sha256:{hex}\"}}");
         let text = format!("{{\"schemaVersion\":2,\"config\":{},\"layers\":[{},{}]}}", one(&hexes[0]), one(&hexes[1]), one(&hexes[2]));
         self.manifest(name, &text, days)
+    }
+
+    /// The keys and contents, in that order.
+    fn objects(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(key, content, _)| (key.clone(), content.clone())).collect()
+    }
+
+    /// What every manifest of it refers to, by its digest.
+    fn references(&self) -> BTreeMap<String, Vec<String>> {
+        let of = |text: &str| {
+            let manifest: serde_json::Value = serde_json::from_str(text).ok().filter(serde_json::Value::is_object)?;
+            let lists = ["layers", "manifests"].map(|field| manifest[field].as_array().cloned().unwrap_or_default());
+            let all = lists.into_iter().flatten().chain([manifest["config"].clone()]);
+            Some(all.filter_map(|one| one["digest"].as_str()?.strip_prefix("sha256:").map(str::to_owned)).collect())
+        };
+        self.0.iter().filter_map(|(_, content, _)| Some((digest(content), of(content)?))).collect()
+    }
+
+    /// Panics where a registry would serve something of it in these keys that is not whole: a tag without its manifest, or a
+    /// manifest without its own blob, or one that it refers to or the link to that.
+    #[track_caller]
+    fn expect_whole(&self, keys: &[String]) {
+        let keys: BTreeSet<&str> = keys.iter().map(|key| key.strip_prefix("registry/").unwrap_or(key)).collect();
+        let references = self.references();
+        for key in &keys {
+            let Some((name, within)) =
+                key.strip_prefix(REPOSITORIES).and_then(|rest| rest.trim_start_matches('/').split_once("/_manifests/"))
+            else {
+                continue;
+            };
+            if let Some(hex) = within.strip_prefix("revisions/sha256/").and_then(|rest| rest.strip_suffix("/link")) {
+                let link = |hex: &str, place: &str| keys.contains(format!("{REPOSITORIES}/{name}/{place}/sha256/{hex}/link").as_str());
+                for needed in references[hex].iter().chain([&hex.to_owned()]) {
+                    assert!(keys.contains(blob(needed).as_str()), "{name} has the manifest {hex}, and {needed} is gone");
+                    let is_linked = link(needed, "_layers") || link(needed, "_manifests/revisions");
+                    assert!(is_linked, "{name} has the manifest {hex}, and no link to {needed}");
+                }
+            } else if within.ends_with("/current/link") {
+                let Some((_, content, _)) = self.0.iter().rfind(|(one, ..)| one == key) else { continue };
+                let link = format!("{REPOSITORIES}/{name}/_manifests/revisions/sha256/{}/link", &content["sha256:".len()..]);
+                assert!(keys.contains(link.as_str()), "{key} means a manifest that is gone");
+            }
+        }
     }
 
     /// An index of two images under a tag; gives all three manifests.
@@ -151,7 +204,7 @@ fn what_nobody_pulls_goes_and_an_index_keeps_its_children() {
 fn each_guard_stops_the_run() {
     let mut tree = Tree::default();
     tree.index("library/nginx", "1.0", 60);
-    let (job, root, _directory) = on_disk(&tree, &[]);
+    let (job, root, _directory) = on_disk(&tree, &[PULLED]);
     let count = || tree.0.iter().filter(|(key, ..)| root.join(key).exists()).count();
     let refused = |job: &Job, words: &[&str]| {
         expect_words(job.run().expect(20).run_error(), words);
@@ -166,7 +219,7 @@ fn each_guard_stops_the_run() {
     std::fs::write(&ledger, format!("{{\"from\":\"{}\",\"to\":\"{}\"}}\n", stamp(ago(40)), stamp(ago(3)))).unwrap();
     refused(&job, &["says nothing of the time from"]);
     std::fs::write(&ledger, format!("{good}no line\n")).unwrap();
-    refused(&job, &["line 2 of", "may have been a pull"]);
+    refused(&job, &["line 3 of", "may have been a pull"]);
     std::fs::write(&ledger, format!("{good}{{\"time\":\"20")).unwrap();
     let done = job.clone().set("mirror.max_manifests", "1").run().expect(0);
     assert_eq!(done.item("library/nginx")["deleted"], 1, "the index before its children; half a last line is being written");
@@ -184,7 +237,7 @@ fn what_cannot_be_understood_keeps_its_repository() {
         let gone = tree.image("other", "other", 60);
         let strange = tree.manifest("library/nginx", "{\"schemaVersion\":1}", 60);
         tree.put(blob(&strange), harm, 60);
-        let (job, root, _directory) = on_disk(&tree, &[]);
+        let (job, root, _directory) = on_disk(&tree, &[PULLED]);
         let done = job.run().expect(0);
         expect_words(&done.warnings(), &["all of library/nginx is kept", ["schemaVersion is not 2", "what is stored there is"][number]]);
         assert!(
@@ -194,16 +247,43 @@ fn what_cannot_be_understood_keeps_its_repository() {
     }
 }
 
+/// Pulled by somebody all the while.
+const PULLED: (&str, i64) = ("library/nginx:1.27", 5);
+
 fn on_gateway(tree: &Tree) -> (Job, S3) {
-    let bucket = Gateway::shared().bucket_builder("mirror").allow(User::Restore, "s3:DeleteObject").create().unwrap();
-    let s3 = S3::of(bucket);
+    in_bucket(tree, Gateway::shared().bucket_builder("mirror"), &[PULLED])
+}
+
+/// A mirror in a bucket whose content looks old to the job, which has the key of the contract: list, read and delete.
+fn in_bucket(tree: &Tree, bucket: BucketBuilder, pulls: &[(&str, i64)]) -> (Job, S3) {
+    let rights = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
+    let bucket = rights.into_iter().fold(bucket, |bucket, right| bucket.allow(User::Restore, right));
+    let s3 = S3::of(bucket.create().unwrap());
+    look_old(&s3);
+    put(&s3, tree);
+    let job = job(&s3.url_of("registry"), pulls).quick_retries();
+    let job = job.envs(s3.bucket.env(User::Restore)).env("AWS_ENDPOINT_URL_S3", s3.proxy.endpoint());
+    (job, s3)
+}
+
+fn look_old(s3: &S3) {
     for op in [Op::List, Op::ListVersions] {
         s3.proxy.add(Rule::on(op, Action::rewrite(crate::gateway::age)));
     }
-    tree.0.iter().for_each(|(key, content, _)| s3.bucket.put(&format!("registry/{key}"), content.as_str()).unwrap());
-    let job = job(&s3.url_of("registry"), &[("library/nginx:1.27", 5)]).quick_retries();
-    let job = job.envs(s3.bucket.env(User::Restore)).env("AWS_ENDPOINT_URL_S3", s3.proxy.endpoint());
-    (job, s3)
+}
+
+fn put(s3: &S3, tree: &Tree) {
+    let objects = tree.objects().into_iter().map(|(key, content)| (format!("registry/{key}"), content));
+    crate::many::put_all(&s3.bucket, User::Admin, objects.collect());
+}
+
+/// Deletions as they come to the store, singly or many at once.
+fn is_deletion(request: &Request) -> bool {
+    matches!(request.op(), Op::Delete | Op::DeleteMany)
+}
+
+fn deletions(s3: &S3) -> usize {
+    s3.proxy.count(Op::Delete) + s3.proxy.count(Op::DeleteMany)
 }
 
 #[test]
@@ -277,9 +357,7 @@ fn no_blob_goes_once_the_repositories_cannot_be_listed_again() {
     s3.proxy.clear();
     let all = |query: &str| query.replace("%2F", "/").split('&').any(|part| part.ends_with("/v2/repositories/"));
     s3.proxy.add(Rule::any(Action::error(403, "AccessDenied")).when(move |request| all(&request.query)).nth(2));
-    for op in [Op::List, Op::ListVersions] {
-        s3.proxy.add(Rule::on(op, Action::rewrite(crate::gateway::age)));
-    }
+    look_old(&s3);
     let done = job.run().expect(3);
     expect_words(done.error("blobs"), &["delete 8 objects", "AccessDenied"]);
     assert_eq!(done.item("library/nginx")["deleted"], 3);

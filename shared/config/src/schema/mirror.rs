@@ -29,7 +29,7 @@ pub struct Mirror {
     pub grace: Window,
     /// Pushes that nobody finished go when their latest change is older.
     pub debris_after: Window,
-    /// Files of pulls, JSON lines; of a directory all its `*.jsonl`.
+    /// Files of pulls, JSON lines; of a directory all its `*.jsonl`. Each entry is of a log of its own, and covers the window by itself.
     pub ledger: Vec<PathBuf>,
     /// The ledger may say nothing for so long within the window.
     pub ledger_gap: Window,

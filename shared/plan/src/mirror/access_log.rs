@@ -30,7 +30,14 @@ pub fn read(line: &str) -> Logged {
 /// A pull is a read that was answered with the thing, also one that need not be sent again or is sent by the store itself.
 fn pulled(request: &Request<'_>) -> Option<Pulled> {
     let was_read = matches!(request.method, "GET" | "HEAD") && (200..400).contains(&request.status);
-    was_read.then(|| Pulled::parse(request.uri)).flatten()
+    // In front of it may be the host, as a proxy is asked, or a path under which the registry is served.
+    let path = request.uri.get(request.uri.find("/v2/")?..)?;
+    was_read.then(|| Pulled::parse(path)).flatten()
+}
+
+/// Whether a text looks as if it told of a request for content, wherever it stands in it.
+fn may_tell_of_a_pull(text: &str) -> bool {
+    text.split_once("/v2/").is_some_and(|(_, rest)| rest.contains("/manifests/") || rest.contains("/blobs/"))
 }
 
 /// `host - user [23/Nov/2026:03:15:00 +0000] "GET /v2/… HTTP/1.1" 200 …`: the user may be anything.
@@ -47,6 +54,8 @@ fn of_combined(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
     Some((time, request.and_then(|request| pulled(&request))))
 }
 
+/// What the distribution's own names of a request begin with.
+const OWN: &str = "http.";
 /// The distribution's own names, and those that people give them.
 const METHOD: [&str; 3] = ["http.request.method", "request_method", "method"];
 const URI: [&str; 3] = ["http.request.uri", "request_uri", "uri"];
@@ -59,19 +68,28 @@ fn of_json(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
         let found = names.iter().find_map(|name| fields.get(*name))?;
         Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     };
-    of_fields(text)
+    of_fields(text, fields.iter().map(|(name, value)| (name.as_str(), value.to_string())))
 }
 
 /// `time="…" level=info http.request.method=GET …`.
 fn of_text(line: &str) -> Option<(DateTime<Utc>, Option<Pulled>)> {
     let fields: Vec<(&str, String)> = fields(line);
-    of_fields(|names| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value.clone()))
+    let text = |names: &[&str]| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value.clone());
+    of_fields(text, fields.iter().cloned())
 }
 
-fn of_fields(text: impl Fn(&[&str]) -> Option<String>) -> Option<(DateTime<Utc>, Option<Pulled>)> {
+/// `text` gives the first of these fields that is there, `all` all that there are.
+fn of_fields<'a>(
+    text: impl Fn(&[&str]) -> Option<String>,
+    mut all: impl Iterator<Item = (&'a str, String)>,
+) -> Option<(DateTime<Utc>, Option<Pulled>)> {
     let time = DateTime::parse_from_rfc3339(&text(&TIME)?).ok()?.with_timezone(&Utc);
-    // Other lines of the log show that it was being written.
-    let (Some(method), Some(uri), Some(status)) = (text(&METHOD), text(&URI), text(&STATUS)) else { return Some((time, None)) };
+    let (Some(method), Some(uri), Some(status)) = (text(&METHOD), text(&URI), text(&STATUS)) else {
+        // Other lines of the log show that it was being written, such as those of the distribution before it answers. One that tells
+        // of pulls by names that are not known here must not look like a log without any.
+        let is_foreign = all.any(|(name, value)| !name.starts_with(OWN) && may_tell_of_a_pull(&value));
+        return (!is_foreign).then_some((time, None));
+    };
     let request = status.parse().ok().map(|status| Request { method: &method, uri: &uri, status });
     Some((time, request.and_then(|request| pulled(&request))))
 }
@@ -141,6 +159,22 @@ mod tests {
         assert_eq!(read(r#"{"level":"debug","msg":"x","time":"2026-11-23T02:15:00Z"}"#), Logged::At(at, None));
         let text = r#"time="2026-11-23T02:15:00Z" level=info msg="response \"completed\"" http.request.method=GET http.request.uri="/v2/a/manifests/1" http.response.status=200"#;
         assert_eq!(read(text), Logged::At(at, tag("a", "1")));
+        // Behind a proxy, or below a path.
+        for uri in ["http://mirror.example/v2/a/manifests/1", "/registry/v2/a/manifests/1", "/v2/a/manifests/1"] {
+            assert_eq!(read(&combined(&format!("GET {uri} HTTP/1.1"), "200")), Logged::At(at, tag("a", "1")), "{uri}");
+        }
+        let before = r#"{"http.request.method":"GET","http.request.uri":"/v2/a/manifests/1","msg":"authorizing request","time":"2026-11-23T02:15:00Z"}"#;
+        assert_eq!(read(before), Logged::At(at, None));
+        // Somebody else's names: such a log would cover the time and show no pull.
+        for foreign in [
+            r#"{"RequestMethod":"GET","RequestPath":"/v2/a/manifests/1","DownstreamStatus":200,"time":"2026-11-23T02:15:00Z"}"#,
+            r#"{"request":"GET /v2/a/blobs/sha256:00 HTTP/1.1","status":200,"time":"2026-11-23T02:15:00Z"}"#,
+            r#"{"request":{"method":"GET","uri":"/v2/a/manifests/1"},"status":200,"time":"2026-11-23T02:15:00Z"}"#,
+            r#"{"method":"GET","uri":"/v2/a/manifests/1","code":200,"time":"2026-11-23T02:15:00Z"}"#,
+            r#"time="2026-11-23T02:15:00Z" request="GET /v2/a/manifests/1 HTTP/1.1" status=200"#,
+        ] {
+            assert_eq!(read(foreign), Logged::Unreadable, "{foreign}");
+        }
         for unreadable in ["", "{", "{}", "x", "time=x", "a - - [23/Nov/2026] \"GET / HTTP/1.1\" 200", r#"{"time":"x"}"#] {
             assert_eq!(read(unreadable), Logged::Unreadable, "{unreadable}");
         }

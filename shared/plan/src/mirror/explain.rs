@@ -27,7 +27,7 @@ pub fn explain(plan: &MirrorPlan, text: &str) -> Option<Explanation> {
             let upload = of_name(plan, name)?.uploads.iter().find(|upload| upload.id == id)?;
             Some(of_link(format!("the push {id} into {name}"), upload, Vec::new()))
         }
-        Some(MirrorKey::StrangeRevision(_)) | None => match Pulled::parse(text) {
+        Some(MirrorKey::Strange(_)) | None => match Pulled::parse(text) {
             Some(Pulled::Tag(name, tag)) => of_tag(of_name(plan, &name)?, &tag),
             Some(Pulled::Digest(Some(name), digest)) => revision(of_name(plan, &name)?, digest),
             _ => unknown(plan, text),

@@ -16,8 +16,9 @@ pub enum MirrorKey<'a> {
     Blob(Digest),
     /// A manifest is in a repository.
     Revision(&'a str, Digest),
-    /// A manifest is in a repository under a digest of another kind, or something else lies there.
-    StrangeRevision(&'a str),
+    /// Something among a repository's manifests or layers that is not understood: under a digest of another kind, say. What that
+    /// is a name for lies among the blobs as SHA-256, and only the link's content says where.
+    Strange(&'a str),
     /// What a tag means now; the digest is the object's content.
     Current(&'a str, &'a str),
     /// What a tag has meant.
@@ -49,15 +50,21 @@ pub fn read(key: &str) -> Option<MirrorKey<'_>> {
         }
         // Signatures lie below the manifest that they are of.
         ["_manifests", "revisions", "sha256", hex, "signatures", ..] if Digest::from_hex(hex).is_some() => None,
-        ["_manifests", "revisions", ..] => Some(MirrorKey::StrangeRevision(name)),
+        ["_manifests", "revisions", ..] => Some(MirrorKey::Strange(name)),
         ["_manifests", "tags", tag, "current", "link"] if is_tag(tag) => Some(MirrorKey::Current(name, tag)),
         ["_manifests", "tags", tag, "index", "sha256", hex, "link"] if is_tag(tag) => {
             Digest::from_hex(hex).map(|digest| MirrorKey::Index(name, tag, digest))
         }
         ["_layers", "sha256", hex, "link"] => Digest::from_hex(hex).map(|digest| MirrorKey::Layer(name, digest)),
+        ["_layers", algorithm, ..] if algorithm != "sha256" => Some(MirrorKey::Strange(name)),
         ["_uploads", id, _, ..] if !id.is_empty() => Some(MirrorKey::Upload(name, id)),
         _ => None,
     }
+}
+
+/// The content that a key names which is below the repositories and not understood.
+pub fn named_below_repositories(key: &str) -> Option<Digest> {
+    key.strip_prefix(REPOSITORIES)?.rsplit('/').find_map(Digest::from_hex)
 }
 
 impl MirrorKey<'_> {
@@ -74,7 +81,7 @@ impl MirrorKey<'_> {
                 format!("{REPOSITORIES}{name}/_manifests/tags/{tag}/index/sha256/{}/link", digest.hex())
             }
             MirrorKey::Layer(name, digest) => format!("{REPOSITORIES}{name}/_layers/sha256/{}/link", digest.hex()),
-            MirrorKey::StrangeRevision(_) | MirrorKey::Upload(..) => return None,
+            MirrorKey::Strange(_) | MirrorKey::Upload(..) => return None,
         })
     }
 }
@@ -120,8 +127,19 @@ mod tests {
         assert_eq!(read(&upload), Some(MirrorKey::Upload("a", "0c1d")));
         for strange in ["sha512/abcd/link", "sha256/ab/link", "sha256/ABCD/link", "x"] {
             let key = format!("{REPOSITORIES}a/_manifests/revisions/{strange}");
-            assert_eq!(read(&key), Some(MirrorKey::StrangeRevision("a")), "{key}");
+            assert_eq!(read(&key), Some(MirrorKey::Strange("a")), "{key}");
         }
+        assert_eq!(read(&format!("{REPOSITORIES}a/_layers/sha512/{hex}{hex}/link")), Some(MirrorKey::Strange("a")));
+    }
+
+    #[test]
+    fn a_link_names_a_digest_also_where_its_repository_is_not_understood() {
+        let (hex, other) = ("ab12".repeat(16), "cd34".repeat(16));
+        let named = |key: &str| named_below_repositories(&format!("{REPOSITORIES}{key}"));
+        for key in [format!("Upper/_layers/sha256/{hex}/link"), format!("a/_manifests/x/sha256/{other}/signatures/sha256/{hex}/link")] {
+            assert_eq!(named(&key), Digest::from_hex(&hex), "{key}");
+        }
+        assert_eq!((named("Upper/README"), named_below_repositories(&format!("{BLOBS}x/{hex}"))), (None, None));
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub fn plan(
     }
     let remaining_manifests = planner.cap(&mut repositories);
     repositories.iter_mut().for_each(|repository| planner.links(repository));
-    let (blobs, remaining_blobs) = planner.blobs(stock.blobs, &repositories);
+    let (blobs, remaining_blobs) = planner.blobs(stock.blobs, stock.named, &repositories);
     let is_old = |upload: &Unfinished| at > upload.initiated + policy.debris_after.span();
     let multipart = stock.multipart.into_iter().map(|upload| {
         // Under a key that nobody knows it is somebody else's.
@@ -332,9 +332,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Verdicts for the blobs, and how many are left to later runs.
-    fn blobs(&self, blobs: BTreeMap<Digest, Facts>, repositories: &[RepositoryPlan]) -> (Vec<PlannedBlob>, usize) {
-        let (mut needed, mut linked): (BTreeMap<Digest, Digest>, BTreeSet<Digest>) = Default::default();
+    /// Verdicts for the blobs, and how many are left to later runs. `linked`: what something names that is not understood.
+    fn blobs(
+        &self,
+        blobs: BTreeMap<Digest, Facts>,
+        mut linked: BTreeSet<Digest>,
+        repositories: &[RepositoryPlan],
+    ) -> (Vec<PlannedBlob>, usize) {
+        let mut needed: BTreeMap<Digest, Digest> = BTreeMap::new();
         for repository in repositories {
             for revision in repository.revisions.iter().filter(|revision| !revision.verdict.is_delete()) {
                 needed.insert(revision.digest, revision.digest);

@@ -17,7 +17,7 @@ pub fn unread(now: &MirrorStock, contents: &BTreeMap<Digest, Content>) -> BTreeS
 /// What a manifest that cannot be understood refers to, its repository names by a link, or nobody gets it through that
 /// repository.
 pub fn protected(now: &MirrorStock, contents: &BTreeMap<Digest, Content>) -> BTreeSet<Digest> {
-    let mut protected = BTreeSet::new();
+    let mut protected = now.named.clone();
     for repository in now.repositories.values() {
         for (digest, _) in repository.revisions.iter().filter(|(_, facts)| facts.is_visible) {
             protected.insert(*digest);

@@ -1,12 +1,12 @@
-//! A ledger of pulls: JSON lines, and how much of the time they cover.
+//! A ledger of pulls: JSON lines. How much of the time they cover is told by [`super::coverage`].
 //!
 //! A line is a pull, `{"time":"2026-11-23T03:15:00Z","path":"library/nginx:1.27"}` (or `name@sha256:…`, or the request's own path,
 //! or `"digest":"sha256:…"` instead, for any repository), or says what a log covers, `{"from":"…","to":"…"}`, where nobody has
 //! pulled for a while. Other fields are nobody's business. Only the latest pull of each thing is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,6 @@ use super::{
     digest::{Digest, is_any_digest},
     key::{is_name, is_tag},
 };
-use crate::window::Window;
 
 /// Lines that are longer are no lines of a ledger.
 pub const LONGEST_LINE: usize = 16 << 10;
@@ -128,7 +127,7 @@ pub struct OfRepository {
     pub digests: BTreeMap<Digest, DateTime<Utc>>,
 }
 
-/// A ledger, folded: of each thing the latest pull, and the hours that it covers.
+/// A ledger, folded: of each thing the latest pull.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pulls {
     /// By repository.
@@ -137,40 +136,7 @@ pub struct Pulls {
     pub digests: BTreeMap<Digest, DateTime<Utc>>,
     /// By digest, where no repository is told.
     anywhere: BTreeMap<Digest, DateTime<Utc>>,
-    begins: Option<DateTime<Utc>>,
-    hours: BTreeSet<i64>,
-    looked_at: Option<(i64, i64)>,
 }
-
-/// Why a ledger does not show what was pulled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Uncovered {
-    /// There is nothing in it.
-    #[error("there is nothing in it")]
-    Empty,
-    /// It begins within the window.
-    #[error("it begins at {}, within the window of {window}", at(.begins))]
-    TooShort {
-        /// When it begins.
-        begins: DateTime<Utc>,
-        /// The window.
-        window: Window,
-    },
-    /// It says nothing of a time within the window.
-    #[error("it says nothing of the time from {} to {}", at(.from), at(.to))]
-    Gap {
-        /// When that begins.
-        from: DateTime<Utc>,
-        /// When that ends.
-        to: DateTime<Utc>,
-    },
-}
-
-fn at(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-const HOUR: i64 = 3600;
 
 fn note<K: Ord>(all: &mut BTreeMap<K, DateTime<Utc>>, key: K, time: DateTime<Utc>) {
     let latest = all.entry(key).or_insert(time);
@@ -178,39 +144,18 @@ fn note<K: Ord>(all: &mut BTreeMap<K, DateTime<Utc>>, key: K, time: DateTime<Utc
 }
 
 impl Pulls {
-    /// An empty ledger, for a window that ends at `now`.
-    pub fn new(window: Window, now: DateTime<Utc>) -> Self {
-        let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(HOUR);
-        Pulls { looked_at: Some((hour(now - window.span()), hour(now))), ..Pulls::default() }
-    }
-
     /// Takes a line.
     pub fn add(&mut self, line: Line) {
         match line {
-            Line::Covers(from, to) => self.cover(from, to),
-            Line::Pull(time, pulled) => {
-                self.cover(time, time);
-                match pulled {
-                    Pulled::Tag(name, tag) => note(&mut self.repositories.entry(name).or_default().tags, tag, time),
-                    Pulled::Digest(name, digest) => {
-                        note(&mut self.digests, digest, time);
-                        match name {
-                            Some(name) => note(&mut self.repositories.entry(name).or_default().digests, digest, time),
-                            None => note(&mut self.anywhere, digest, time),
-                        }
-                    }
-                    Pulled::Other => {}
+            Line::Pull(time, Pulled::Tag(name, tag)) => note(&mut self.repositories.entry(name).or_default().tags, tag, time),
+            Line::Pull(time, Pulled::Digest(name, digest)) => {
+                note(&mut self.digests, digest, time);
+                match name {
+                    Some(name) => note(&mut self.repositories.entry(name).or_default().digests, digest, time),
+                    None => note(&mut self.anywhere, digest, time),
                 }
             }
-        }
-    }
-
-    fn cover(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) {
-        self.begins = Some(self.begins.map_or(from, |begins| begins.min(from)));
-        // Hours of the window alone, whatever a line says: no line can make this large.
-        if let Some((first, last)) = self.looked_at {
-            let hour = |time: DateTime<Utc>| time.timestamp().div_euclid(HOUR);
-            self.hours.extend(hour(from).max(first)..=hour(to).min(last));
+            Line::Pull(_, Pulled::Other) | Line::Covers(..) => {}
         }
     }
 
@@ -224,33 +169,12 @@ impl Pulls {
     pub fn of_tag(&self, repository: &str, tag: &str) -> Option<DateTime<Utc>> {
         self.repositories.get(repository)?.tags.get(tag).copied()
     }
-
-    /// Whether it shows all of the window that ends at `now`: it begins before it, and nowhere in it says nothing for longer than
-    /// `gap`, least of all at its end.
-    ///
-    /// # Errors
-    /// What is missing.
-    pub fn require_cover(&self, window: Window, gap: TimeDelta, now: DateTime<Utc>) -> Result<(), Uncovered> {
-        let begins = self.begins.ok_or(Uncovered::Empty)?;
-        let start = now - window.span();
-        if begins > start {
-            return Err(Uncovered::TooShort { begins, window });
-        }
-        let time = |hour: i64| DateTime::from_timestamp(hour.saturating_mul(HOUR), 0).unwrap_or(start);
-        let mut silent_since = start;
-        for hour in &self.hours {
-            let (from, to) = (time(*hour), time(*hour + 1));
-            if from - silent_since > gap {
-                return Err(Uncovered::Gap { from: silent_since, to: from });
-            }
-            silent_since = silent_since.max(to);
-        }
-        if now - silent_since > gap { Err(Uncovered::Gap { from: silent_since, to: now }) } else { Ok(()) }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     fn time(text: &str) -> DateTime<Utc> {
@@ -299,30 +223,5 @@ mod tests {
         ] {
             assert_eq!(Line::parse(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_ledger_must_show_the_whole_window() {
-        let (now, window, gap) = (time("2026-11-23T03:15:00Z"), Window::from_days(30).unwrap(), TimeDelta::days(1));
-        let ago = |hours: i64| now - TimeDelta::hours(hours);
-        let told = |lines: &[(i64, i64)]| {
-            let mut pulls = Pulls::new(window, now);
-            lines.iter().for_each(|(from, to)| pulls.add(Line::Covers(ago(*from), ago(*to))));
-            pulls.require_cover(window, gap, now)
-        };
-        let month = 30 * 24;
-        assert_eq!(told(&[(month, 0)]), Ok(()));
-        assert_eq!(told(&[(month + 1, 400), (395, 20)]), Ok(()));
-        assert_eq!(told(&[]), Err(Uncovered::Empty));
-        assert!(matches!(told(&[(month - 1, 0)]), Err(Uncovered::TooShort { .. })));
-        assert!(matches!(told(&[(month + 1, 27)]), Err(Uncovered::Gap { to, .. }) if to == now), "it ends too early");
-        assert!(matches!(told(&[(month + 1, 400), (370, 0)]), Err(Uncovered::Gap { .. })));
-        assert!(matches!(told(&[(month + 90, month + 90), (600, 0)]), Err(Uncovered::Gap { .. })), "silent at its begin");
-        // A line of the future covers nothing.
-        assert!(matches!(told(&[(month + 1, 50), (-50, -60)]), Err(Uncovered::Gap { .. })));
-        // Nor is it held for ever.
-        let mut pulls = Pulls::new(window, now);
-        pulls.add(Line::Covers(DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC));
-        assert!(pulls.hours.len() <= month as usize + 1 && pulls.require_cover(window, gap, now).is_ok());
     }
 }

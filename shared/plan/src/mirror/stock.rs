@@ -1,12 +1,12 @@
 //! A listing of a registry, folded into repositories and blobs, whatever its order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     digest::Digest,
-    key::{MirrorKey, read},
+    key::{MirrorKey, named_below_repositories, read},
 };
 use crate::retention::{Entry, Unfinished, guard::is_seed};
 
@@ -54,7 +54,7 @@ pub struct Repository {
     pub layers: BTreeMap<Digest, Facts>,
     /// Pushes that were begun, by id.
     pub uploads: BTreeMap<String, Facts>,
-    /// The key of something among its manifests that is not understood.
+    /// The key of something among its manifests or layers that is not understood.
     pub strange: Option<String>,
 }
 
@@ -67,6 +67,8 @@ pub struct MirrorStock {
     pub blobs: BTreeMap<Digest, Facts>,
     /// What nobody knows, by key: kept and reported.
     pub unknown: BTreeMap<String, Facts>,
+    /// What those among the unknown name that lie below the repositories: nobody knows who gets it through them.
+    pub named: BTreeSet<Digest>,
     /// Multipart uploads that were neither completed nor aborted.
     pub multipart: Vec<Unfinished>,
     /// How many objects and versions were listed.
@@ -100,6 +102,9 @@ impl MirrorStock {
             if is_seed(entry.key) {
                 self.seed.get_or_insert_with(|| entry.key.to_owned());
             }
+            if entry.is_visible() {
+                self.named.extend(named_below_repositories(entry.key));
+            }
             return note(&mut self.unknown, entry.key.to_owned(), &entry);
         };
         match known {
@@ -112,10 +117,10 @@ impl MirrorStock {
                 let tag = self.tag(name, tag);
                 tag.current.get_or_insert_with(|| Facts::of(&entry)).take(&entry);
             }
-            MirrorKey::StrangeRevision(name) => {
-                // The first by key, so that the order of the listing cannot matter.
+            MirrorKey::Strange(name) => {
+                // The first by key, so that the order of the listing cannot matter; what was deleted keeps nobody.
                 let strange = &mut self.of(name).strange;
-                if strange.as_deref().is_none_or(|before| entry.key < before) {
+                if entry.is_visible() && strange.as_deref().is_none_or(|before| entry.key < before) {
                     *strange = Some(entry.key.to_owned());
                 }
                 note(&mut self.unknown, entry.key.to_owned(), &entry);
@@ -137,5 +142,52 @@ impl MirrorStock {
     /// How many manifests are in repositories.
     pub fn revisions(&self) -> u64 {
         self.repositories.values().map(|repository| repository.revisions.len() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retention::Version;
+
+    const KEY: &str = "docker/registry/v2/repositories/a/_manifests/tags/1/current/link";
+
+    fn facts(entry: Entry<'_>) -> Facts {
+        let mut stock = MirrorStock::default();
+        stock.add(entry);
+        stock.repositories["a"].tags["1"].current.unwrap()
+    }
+
+    #[test]
+    fn whatever_differs_in_a_listing_differs_in_its_facts() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let version = |id, is_latest, is_delete_marker| Some(Version { id, is_latest, is_delete_marker });
+        let one =
+            Entry { key: KEY, size: 71, last_modified: at("2026-11-23T03:15:00Z"), etag: Some("ab"), version: version("1", true, false) };
+        for other in [
+            Entry { size: 72, ..one },
+            Entry { last_modified: at("2026-11-23T03:15:01Z"), ..one },
+            Entry { last_modified: at("2026-11-23T03:14:59Z"), ..one },
+            Entry { etag: Some("cd"), ..one },
+            Entry { etag: None, ..one },
+            Entry { version: version("2", true, false), ..one },
+            Entry { version: version("1", false, false), ..one },
+            Entry { version: version("1", true, true), ..one },
+        ] {
+            assert_ne!(facts(one), facts(other), "{other:?}");
+        }
+        assert_eq!(facts(one), facts(one));
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_strange_any_more() {
+        let key = "docker/registry/v2/repositories/a/_layers/sha512/ab/link";
+        let version = |is_latest| Some(Version { id: "1", is_latest, is_delete_marker: false });
+        let strange = |is_latest| {
+            let mut stock = MirrorStock::default();
+            stock.add(Entry { key, size: 1, last_modified: DateTime::UNIX_EPOCH, etag: None, version: version(is_latest) });
+            stock.repositories["a"].strange.is_some()
+        };
+        assert!(strange(true) && !strange(false));
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use plana_plan::{
     mirror::{
         Content, Digest, MirrorKey, MirrorPlan, MirrorPolicy, MirrorStock, Pulls, Target, plan,
+        protect::protected,
         pulls::{Line, Pulled},
     },
     retention::Entry,
@@ -129,7 +130,7 @@ impl World {
     }
 
     fn pulls(&self, also: Option<(usize, u8, i64)>) -> Pulls {
-        let mut pulls = Pulls::new(policy(usize::MAX).window, now());
+        let mut pulls = Pulls::default();
         for (name, number, days) in self.pulls.iter().copied().chain(also) {
             let digest = if number < MANIFESTS { manifest(number) } else { layer(number - MANIFESTS) };
             pulls.add(Line::Pull(now() - TimeDelta::days(days), Pulled::Digest(Some(NAMES[name].into()), digest)));
@@ -164,6 +165,23 @@ fn doomed(plan: &MirrorPlan) -> BTreeSet<String> {
     }
     plan.doomed_blobs().for_each(|blob| add(MirrorKey::Blob(blob.id)));
     keys
+}
+
+/// A registry would serve it there, or something that it does not know here would: who can tell?
+#[test]
+fn what_a_key_names_that_is_not_understood_stays() {
+    let hex = layer(1).hex();
+    let named = format!("docker/registry/v2/repositories/Upper/Case/_layers/sha256/{hex}/link");
+    for (also, goes) in [("docker/registry/v2/repositories/README".to_owned(), true), (named, false)] {
+        let mut stock = MirrorStock::default();
+        for key in [MirrorKey::Blob(layer(1)).write().unwrap(), also] {
+            stock.add(Entry { key: &key, size: 7, last_modified: now() - TimeDelta::days(90), etag: None, version: None });
+        }
+        let contents = BTreeMap::new();
+        assert_eq!(protected(&stock, &contents).contains(&layer(1)), !goes);
+        let plan = plan(stock, &contents, &Pulls::default(), &policy(usize::MAX), now());
+        assert_eq!((plan.blobs[0].verdict.is_delete(), plan.unknown.len()), (goes, 1));
+    }
 }
 
 proptest! {
