@@ -111,11 +111,13 @@ pub struct FaultyStore {
     state: Arc<Mutex<State>>,
 }
 
+type Refusal = fn(Failure) -> StoreError;
+
 #[derive(Debug, Default)]
 struct State {
     faults: Vec<Fault>,
     /// What the key of an object holds that nobody may delete, and the refusal.
-    denied: Vec<(String, fn(Failure) -> StoreError)>,
+    denied: Vec<(String, Refusal)>,
     calls: BTreeMap<Call, u64>,
     bytes: u64,
 }

@@ -12,7 +12,7 @@ use crate::{Exo, KEY, SECRET, error};
 
 /// As keys name them. Some are what this suite would write for such a name, others are nobody's.
 fn names() -> Vec<String> {
-    let given = ["%2E.", "%2E.%2F%2E.%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "a%0Ab", "%1B%5B31m", "%2Drf", "a b", "%45XO", "%FF", "%"];
+    let given = ["%2E.", "%2E.%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "a%0Ab", "%1B%5B31m", "%2Drf", "a b", "%45XO", "%FF", "%"];
     given.map(str::to_owned).into_iter().chain(["k".repeat(200), "%C3%A9".repeat(100)]).collect()
 }
 

@@ -19,7 +19,7 @@ fn holding(directory: &Path, parts: &[&str]) -> Vec<PathBuf> {
         } else {
             let bytes = fs::read(&path).unwrap();
             let holds = |part: &&str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
-            found.extend(parts.iter().any(|part| holds(part)).then_some(path));
+            found.extend(parts.iter().any(holds).then_some(path));
         }
     }
     found

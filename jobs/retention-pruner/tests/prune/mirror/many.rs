@@ -43,7 +43,7 @@ impl Tree {
             let (name, tag) =
                 key.strip_prefix(super::REPOSITORIES)?.strip_prefix('/')?.strip_suffix("/current/link")?.split_once("/_manifests/tags/")?;
             let number: usize = tag.strip_prefix('v')?.parse().ok()?;
-            (number % 4 == 0).then(|| format!("{name}:{tag}"))
+            number.is_multiple_of(4).then(|| format!("{name}:{tag}"))
         });
         tags.collect()
     }
