@@ -73,6 +73,23 @@ impl Applied {
         }
     }
 
+    /// Counts what became of others too.
+    pub(crate) fn add(&mut self, others: Applied) {
+        let Applied { deleted, swept, objects, freed_bytes, gone, changed, locked, failed, errors, cancelled } = others;
+        self.deleted += deleted;
+        self.swept += swept;
+        self.objects += objects;
+        self.freed_bytes += freed_bytes;
+        self.gone += gone;
+        self.changed.extend(changed);
+        self.locked += locked;
+        self.failed += failed;
+        let new: Vec<String> = errors.into_iter().filter(|error| !self.errors.contains(error)).collect();
+        self.errors.extend(new);
+        self.errors.truncate(TOLD);
+        self.cancelled |= cancelled;
+    }
+
     /// The errors in one sentence that completes "failed to …"; none where nothing failed.
     pub fn error(&self) -> Option<String> {
         let first = self.errors.first()?;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, future::join_all};
 use plana_plan::mirror::{
     Content, Digest, MirrorStock, PlannedBlob,
     key::{BLOBS, MirrorKey, REPOSITORIES, read},
@@ -25,6 +25,8 @@ use crate::{
 
 /// For so long a listing of the repositories is good.
 const FRESH: Duration = Duration::from_secs(60);
+/// First bytes whose blobs are deleted side by side.
+const AT_ONCE: usize = 8;
 
 impl MirrorPruner {
     /// Deletes blobs. Those that something needs after all are in `changed`. Once the repositories cannot be listed, or a new
@@ -43,12 +45,13 @@ impl MirrorPruner {
         }
         let mut left = doomed.len();
         let mut stand: Option<(Instant, BTreeSet<Digest>)> = None;
-        for (short, blobs) in shards {
+        let shards: Vec<(String, Vec<&PlannedBlob>)> = shards.into_iter().collect();
+        for together in shards.chunks(AT_ONCE) {
             if cancel.is_cancelled() {
                 applied.cancelled = true;
                 break;
             }
-            let needed = match stand.take().filter(|(since, _)| since.elapsed() < FRESH) {
+            let (since, needed) = match stand.take().filter(|(since, _)| since.elapsed() < FRESH) {
                 Some(fresh) => fresh,
                 None => match self.needed_now(contents).await {
                     Ok(needed) => (Instant::now(), needed),
@@ -58,14 +61,23 @@ impl MirrorPruner {
                     }
                 },
             };
-            left -= blobs.len();
-            let (free, taken): (Vec<&PlannedBlob>, Vec<&PlannedBlob>) = blobs.into_iter().partition(|blob| !needed.1.contains(&blob.id));
-            applied.changed.extend(taken.iter().map(|blob| blob.id.to_string()));
-            stand = Some(needed);
-            match self.list_shard(&short).await {
-                Ok(now) => self.delete_shard(&free, now, &mut applied).await,
-                Err(error) => applied.note_error(free.len(), &error),
+            left -= together.iter().map(|(_, blobs)| blobs.len()).sum::<usize>();
+            for of_shard in join_all(together.iter().map(|(short, blobs)| self.shard(short, blobs, &needed))).await {
+                applied.add(of_shard);
             }
+            stand = Some((since, needed));
+        }
+        applied
+    }
+
+    /// Deletes blobs of one first byte, but for those that are needed.
+    async fn shard(&self, short: &str, blobs: &[&PlannedBlob], needed: &BTreeSet<Digest>) -> Applied {
+        let mut applied = Applied::default();
+        let (free, taken): (Vec<&PlannedBlob>, Vec<&PlannedBlob>) = blobs.iter().partition(|blob| !needed.contains(&blob.id));
+        applied.changed.extend(taken.iter().map(|blob| blob.id.to_string()));
+        match self.list_shard(short).await {
+            Ok(now) => self.delete_shard(&free, now, &mut applied).await,
+            Err(error) => applied.note_error(free.len(), &error),
         }
         applied
     }

@@ -74,7 +74,7 @@ fn a_killed_run_leaves_no_manifest_without_its_blobs_and_the_next_one_finishes()
 fn a_run_that_is_told_to_stop_ends_with_143_and_the_next_one_finishes() {
     let tree = tree();
     let (left, requests) = undisturbed(&tree);
-    for (nth, in_blobs) in [(2, false), (requests - 5, true)] {
+    for (nth, in_blobs) in [(2, false), (requests - 12, true)] {
         let (job, s3) = pruned_before(&tree);
         let running = in_the_middle(&job, &s3, nth, Action::Delay(Duration::from_secs(2)));
         running.signal(Signal::TERM).unwrap();
