@@ -58,11 +58,14 @@ fn a_rotated_key_is_one_more_and_the_older_one_stays() {
 }
 
 #[test]
-fn a_key_that_is_rotated_while_the_dump_is_made_does_not_part_the_manifest_from_the_escrow() {
+fn a_key_that_is_rotated_while_dumps_are_made_does_not_part_their_manifests_from_the_escrow() {
     let case = Case::new();
     let file = case.job.home().join("key");
     std::fs::write(&file, SECRET).unwrap();
-    let job = case.configured(&case.escrow_url(), "", &format!("secret_file = \"{}\"", file.display()));
+    // The larger one's turn comes first, and the other one waits for it.
+    cluster().psql(&case.needs, "INSERT INTO t SELECT generate_series(1, 50000)").unwrap();
+    let both = [case.needs.as_str(), case.other.as_str()];
+    let job = case.configured_for(&both, &case.escrow_url(), "", &format!("secret_file = \"{}\"", file.display())).args(["--jobs", "1"]);
     let lock = HeldLock::on(cluster(), &case.needs, "t");
     let mut running = job.spawn();
     job.wait_for_pg_dump(&mut running, &case.needs);
@@ -70,7 +73,9 @@ fn a_key_that_is_rotated_while_the_dump_is_made_does_not_part_the_manifest_from_
     drop(lock);
     Outcome::wait(running).expect(0);
     let [entry] = &case.kept()[..] else { panic!("{:?}", case.kept()) };
-    assert_eq!(required(&case.job.store().set(&case.needs).manifest), [(KEY, entry.fingerprint)]);
+    for name in both {
+        assert_eq!(required(&case.job.store().set(name).manifest), [(KEY, entry.fingerprint)], "{name}");
+    }
     assert_eq!(case.opened(entry)[0], SECRET.as_bytes());
     job.run().expect(0);
     assert_eq!(case.kept().len(), 2, "the next run keeps the new one");

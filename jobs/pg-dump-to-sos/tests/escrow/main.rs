@@ -55,11 +55,15 @@ impl Case {
 
     /// Its own lines for `[escrow]`, the store's, and the key's.
     fn configured(&self, store: &str, escrow: &str, key: &str) -> Job {
+        self.configured_for(&[&self.needs], store, escrow, key)
+    }
+
+    /// The same where these databases need the key.
+    fn configured_for(&self, databases: &[&str], store: &str, escrow: &str, key: &str) -> Job {
         let [one, two] = &self.recipients;
         let toml = format!(
             "[store.escrow]\nurl = \"{store}\"\n[escrow]\nrecipients = [\"{one}\", \"{two}\"]\n{escrow}\n\
-             [escrow.keys.{KEY}]\ndatabases = [\"{}\"]\n{key}\n",
-            self.needs
+             [escrow.keys.{KEY}]\ndatabases = {databases:?}\n{key}\n"
         );
         self.job.clone().config(&toml)
     }
