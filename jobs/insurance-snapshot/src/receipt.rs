@@ -56,6 +56,9 @@ fn snapshot(snapshot: &Snapshot) -> String {
     let mut lines = vec![format!("{}: kept until {until} UTC{reused}{proven}", printable(&snapshot.name))];
     lines.extend(snapshot.sets.iter().map(|set| format!("  {}\n      {}", set.set, contents(set))));
     lines.push(format!("  Back again by:\n      {}", snapshot.restore));
+    if snapshot.sets.iter().any(InsuredSet::is_encrypted) {
+        lines.push("  It is encrypted: IDENTITY is the file with the private key of one of its recipients.".to_owned());
+    }
     lines.extend(snapshot.keys.iter().map(key));
     lines.join("\n")
 }

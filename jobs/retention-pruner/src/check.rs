@@ -39,7 +39,7 @@ pub fn permission(what: Pruned, enabled: bool, named: &[String], url: &str) -> V
         Ok(()) => CheckLine::ok("permission", good),
         Err(refusal) => would_be_refused("permission", &refusal),
     };
-    let for_ever = guard::refuse_templates(what, url).and_then(|()| guard::refuse_escrow(url)).err();
+    let for_ever = guard::refuse_templates(what, url).and_then(|()| guard::refuse_escrow(what, url)).err();
     let for_ever = for_ever.map(|refusal| CheckLine::bad_config("store", format!("failed to {refusal}"), "name another store"));
     let section = what.section();
     let enabled = line(guard::require_enabled(what, enabled), format!("{section}.enabled is true"));

@@ -30,7 +30,7 @@ impl Opened {
     pub async fn new(context: &Context) -> Result<Self, RunError> {
         let store = setup::open_store(context.config(), context.env(), false).await?;
         guard::refuse_templates(Pruned::Backups, store.url())?;
-        guard::refuse_escrow(store.url())?;
+        guard::refuse_escrow(Pruned::Backups, store.url())?;
         let mode = listing::mode(&*store).await?;
         // Whether it may be listed at all is found out before what a run would take for a listing that broke off.
         store.list("probe/", None).await?;
@@ -46,7 +46,7 @@ impl Opened {
         let listed = listing::list_all(&*self.store, self.mode, self.keys.clone(), billed_at_least).await;
         let Whole { stock, is_versioned } = listed.map_err(RunError::HalfListed)?;
         guard::refuse_seeds(Pruned::Backups, self.store.url(), stock.seed.as_deref())?;
-        guard::refuse_kept_keys(self.store.url(), stock.kept_key.as_deref())?;
+        guard::refuse_kept_keys(Pruned::Backups, self.store.url(), stock.kept_key.as_deref())?;
         let (objects, uploads) = (stock.listed, stock.uploads.len());
         let now = context.now();
         let times = args.as_of.map_or(Times::now(now), |at| Times::as_of(at.instant(), now));

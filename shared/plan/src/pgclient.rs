@@ -64,6 +64,12 @@ pub fn choose_client(server: PgVersion, installed: &[PgVersion]) -> Option<(usiz
     Some((index, if version.major == server.major { Fit::SameMajor } else { Fit::Newer }))
 }
 
+/// Whether PostgreSQL's own programs, which a job starts, are given this variable of its environment: what libpq, its Kerberos and
+/// its OpenSSL read.
+pub fn is_of_postgres(variable: &str) -> bool {
+    ["PG", "KRB5", "SSL_", "OPENSSL_"].iter().any(|prefix| variable.starts_with(prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -101,6 +101,13 @@ pub struct InsuredSet {
     pub damaged: Option<u64>,
 }
 
+impl InsuredSet {
+    /// Whether reading it takes the private key of one of the recipients.
+    pub fn is_encrypted(&self) -> bool {
+        self.objects.iter().any(|key| key.ends_with(".age"))
+    }
+}
+
 /// The command that ran under insurance. Its arguments may hold secrets, and are not kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandRun {
@@ -155,7 +162,8 @@ impl InsuredSet {
 }
 
 /// The command that brings a snapshot back over what the operation left. `options` go first, such as `--config FILE`;
-/// `directory` is where the file store was; the keys are asked for by name, and read from their files.
+/// `directory` is where the file store was; the keys are asked for by name, and read from their files; `IDENTITY` stands for the
+/// file with the private key, which a host that makes backups does not know.
 pub fn restore_command(options: &[String], sets: &[InsuredSet], directory: Option<&str>, keys: &[NeededKey]) -> String {
     let of = |area: Area| sets.iter().find(|set| set.area == area).map(|set| set.set.as_str());
     let to = directory.unwrap_or("DIR");
@@ -165,6 +173,9 @@ pub fn restore_command(options: &[String], sets: &[InsuredSet], directory: Optio
         (None, Some(files)) => vec!["restore-filestore", files, "--to", to, "--replace"],
         (None, None) => vec!["list"],
     };
+    if sets.iter().any(InsuredSet::is_encrypted) {
+        words.extend(["--identity", "IDENTITY"]);
+    }
     let files: Vec<String> = keys.iter().map(|key| format!("{}={}", key.name, key.file)).collect();
     words.extend(files.iter().flat_map(|file| ["--key", file]));
     command(options, &words)
@@ -218,6 +229,16 @@ mod tests {
                 r"restore-from-sos --config '/etc/it'\''s.toml' restore-tenant insurance-pg/{stamp} --files-of insurance-filestore/{stamp} --to /srv/acme --replace"
             )
         );
+    }
+
+    #[test]
+    fn the_command_asks_for_the_identity_of_what_is_encrypted() {
+        let encrypted = |set: InsuredSet| InsuredSet { objects: vec![format!("{}/x.tar.zst.age", set.set)], ..set };
+        let plain = |set: InsuredSet| InsuredSet { objects: vec![format!("{}/x.tar.zst", set.set)], ..set };
+        let (dump, files) = (set(Area::InsurancePg), set(Area::InsuranceFilestore));
+        let command = |sets: &[InsuredSet]| restore_command(&[], sets, Some("/srv/acme"), &[]);
+        assert!(command(&[plain(dump.clone()), encrypted(files.clone())]).ends_with(" --to /srv/acme --replace --identity IDENTITY"));
+        assert!(command(&[plain(dump), plain(files)]).ends_with(" --to /srv/acme --replace"));
     }
 
     #[test]

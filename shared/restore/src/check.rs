@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use plana_pg::archive::{ArchiveReader, ArchiveSummary, ContentIdentity, IdentityError, identity::ALGORITHM};
+use plana_pg::archive::{ArchiveReader, ArchiveSummary, ArchiveVisitor, ContentIdentity, IdentityError, Repacker, identity::ALGORITHM};
 use plana_plan::{
     Area, SetKey,
     compare::{differences, summary},
@@ -61,8 +61,8 @@ pub async fn check_set(reading: Reading<'_>) -> Result<Checked, RestoreError> {
         return Ok(Checked { files: Some(tree.files), proven: Some(tree.proven), warnings, ..checked });
     }
     let proof = Proof::of(set);
-    let rows = read_payload(reading, move |content| proof.read(content, |_| Ok(()))).await?;
-    Ok(Checked { rows, ..checked })
+    let archive = read_payload(reading, move |content| proof.read(content, (), |()| Ok(()))).await?;
+    Ok(Checked { rows: archive.map(|(archive, ())| archive.rows), ..checked })
 }
 
 /// What is proven of a content while it passes.
@@ -96,15 +96,28 @@ impl Proof {
         }
     }
 
-    /// Passes the content on, and gives the rows that were counted on the way, of a database.
-    pub(crate) fn read(
+    /// Passes an archive on in the form that pg_restore is fastest with, and gives what has passed all of it on.
+    pub(crate) fn repack(
         self,
         content: &mut dyn Read,
         mut pass: impl FnMut(&[u8]) -> Result<(), RestoreError>,
-    ) -> Result<Option<u64>, RestoreError> {
+    ) -> Result<Repacker, RestoreError> {
+        let set = self.set.to_string();
+        let read = self.read(content, Repacker::default(), |repacker| repacker.take(&mut pass))?;
+        read.map(|(_, repacker)| repacker).ok_or(RestoreError::Mismatch { set, what: "it holds no database".to_owned() })
+    }
+
+    /// Reads the content to its end, with a visitor of it, who is called upon after each piece; gives what was found on the way, of
+    /// a database.
+    fn read<V: ArchiveVisitor>(
+        self,
+        content: &mut dyn Read,
+        visitor: V,
+        mut after: impl FnMut(&mut V) -> Result<(), RestoreError>,
+    ) -> Result<Option<(ArchiveSummary, V)>, RestoreError> {
         self.is_possible()?;
         let identity = || self.content.map(|_| ContentIdentity::default());
-        let mut archive = self.database.is_some().then(|| ArchiveReader::with_visitor(identity()));
+        let mut archive = self.database.is_some().then(|| ArchiveReader::with_visitor((identity(), visitor)));
         let damaged = |reason| RestoreError::Archive { set: self.set.to_string(), reason };
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -116,16 +129,16 @@ impl Proof {
             };
             if let Some(archive) = &mut archive {
                 archive.feed(&buffer[..read]).map_err(damaged)?;
+                after(&mut archive.visitor_mut().1)?;
             }
-            pass(&buffer[..read])?;
         }
         let Some((archive, facts)) = archive.zip(self.database.as_ref()) else { return Ok(None) };
-        let (found, identity) = archive.finish_with_visitor().map_err(damaged)?;
+        let (found, (identity, visitor)) = archive.finish_with_visitor().map_err(damaged)?;
         compare(&self.set, facts, &found)?;
         if let Some(((wanted, _), identity)) = self.content.zip(identity) {
             self.same_content(wanted, identity.finish(facts))?;
         }
-        Ok(Some(found.rows))
+        Ok(Some((found, visitor)))
     }
 
     /// Whether the content is the one that the key names. Hashes in a manifest can be forged together with what they stand for.

@@ -83,7 +83,7 @@ done
 for unit in $(dpkg -L plana-jobs | sed -n 's|^/lib/systemd/system/\(.*\)\.timer$|\1|p'); do
   mkdir -p /etc/systemd/system/$unit.service.d /etc/systemd/system/$unit.timer.d
   printf '[Service]\nReadWritePaths=/srv/backups /srv/seeds /srv/mirror\n' >/etc/systemd/system/$unit.service.d/store.conf
-  printf '[Timer]\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n' >/etc/systemd/system/$unit.timer.d/now.conf
+  printf '[Timer]\nOnCalendar=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1ms\n' >/etc/systemd/system/$unit.timer.d/now.conf
 done
 # The dumps' timer elapses first, as it does in a night.
 sed -i s/1s/100ms/ /etc/systemd/system/pg-dump-to-sos.timer.d/now.conf
@@ -100,14 +100,24 @@ fn timers(units: &[&str]) -> String {
 fn run_from_timers(machine: &Machine, units: &[&str]) {
     machine.must(&format!("systemctl enable --now {}", timers(units)));
     for unit in units {
-        machine.wait_for(
-            &format!("{unit} begun"),
-            &format!("[ $(systemctl show -P ExecMainStartTimestampMonotonic {unit}.service) != 0 ]"),
-            Duration::from_secs(120),
-        );
-        expect(machine, unit, &Ended::well(0));
+        begins_and_succeeds(machine, unit, 0);
         assert_eq!(property(machine, unit, "TriggeredBy"), format!("{unit}.timer"));
     }
+}
+
+/// Microseconds since the machine's start.
+fn at(machine: &Machine, unit: &str, name: &str) -> u64 {
+    property(machine, unit, name).parse().unwrap()
+}
+
+/// Waits for a service that begins later than `before`, in microseconds since the machine's start, and for its success.
+fn begins_and_succeeds(machine: &Machine, unit: &str, before: u64) {
+    machine.wait_for(
+        &format!("{unit} begun"),
+        &format!("[ $(systemctl show -P ExecMainStartTimestampMonotonic {unit}.service) -gt {before} ]"),
+        Duration::from_secs(120),
+    );
+    expect(machine, unit, &Ended::well(0));
 }
 
 #[test]
@@ -120,9 +130,11 @@ fn the_package_works_fails_loudly_and_goes() {
 
     // The whole night at once: After= puts what is queued together in its order.
     run_from_timers(&machine, &UNITS);
-    let at = |unit: &str, name: &str| property(&machine, unit, name).parse::<u64>().unwrap();
     for (before, after) in [("pg-dump-to-sos", "filestore-tarball"), ("filestore-tarball", "retention-pruner")] {
-        assert!(at(before, "ExecMainExitTimestampMonotonic") <= at(after, "ExecMainStartTimestampMonotonic"), "{before}, {after}");
+        assert!(
+            at(&machine, before, "ExecMainExitTimestampMonotonic") <= at(&machine, after, "ExecMainStartTimestampMonotonic"),
+            "{before}, {after}"
+        );
     }
     machine.must("ls /srv/backups/pg/acme.planapulse.app/*/manifest.json /srv/backups/filestore/acme.planapulse.app/*/manifest.json");
     machine.must("ls /srv/seeds/basic-template-18.planapulse.app/*/*manifest.json");
@@ -166,9 +178,15 @@ fn the_package_works_fails_loudly_and_goes() {
 
     // An upgrade leaves configuration, credentials and timers as they are.
     let timers = timers(&UNITS) + &timers(&checks);
+    let begun: Vec<_> = UNITS.iter().chain(&checks).map(|unit| (unit, at(&machine, unit, "ExecMainStartTimestampMonotonic"))).collect();
     machine.must("echo '# ours' >>/etc/plana-jobs/config.toml; dpkg -i /shared/plana-jobs_0.1.0-2_*.deb </dev/null");
     machine.must("grep -qx '# ours' /etc/plana-jobs/config.toml; [ -s /etc/plana-jobs/credentials/backup/postgres.dsn ]");
     machine.must(&format!("systemctl is-enabled {timers}; systemctl is-active {timers}"));
+    // And the newer version does the whole night.
+    machine.must(&format!("systemctl restart {timers}"));
+    for (unit, before) in begun {
+        begins_and_succeeds(&machine, unit, before);
+    }
 
     machine.must("dpkg --purge plana-jobs");
     machine.must("[ ! -e /etc/plana-jobs ] && [ ! -e /var/lib/plana-jobs ] && [ ! -e /etc/default/plana-jobs ] && [ -d /srv/backups/pg ]");

@@ -43,7 +43,7 @@ impl Opened {
     pub async fn new(context: &Context) -> Result<Self, RunError> {
         let store = setup::open_named_store(context.config(), context.env(), StoreName::Mirror, false).await?;
         guard::refuse_templates(Pruned::Mirror, store.url())?;
-        guard::refuse_escrow(store.url())?;
+        guard::refuse_escrow(Pruned::Mirror, store.url())?;
         let mode = listing::mode(&*store).await?;
         // Whether it may be listed at all is found out before what a run would take for a listing that broke off.
         store.list("probe/", None).await?;

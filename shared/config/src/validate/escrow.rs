@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plana_plan::{escrow::is_key_name, name::printable};
+use plana_plan::{escrow::is_key_name, name::printable, pgclient::is_of_postgres};
 
 use super::{Findings, recipients};
 use crate::{
@@ -21,13 +21,18 @@ pub(super) fn escrow(config: &Config, findings: &mut Findings) {
             "is not a key's name",
             "use letters, digits, `_`, `-` and `.`, such as EXO_ENCRYPTION_KEY",
         );
+        let given = "is also the name of a variable that PostgreSQL's programs are given, as all are that begin so";
+        findings.require(!is_of_postgres(name), &path, given, "give it another name: a key is looked for in the variable of its name");
         let some = !key.databases.is_empty() || !key.filestores.is_empty();
         findings.require(some, &path, "has neither databases nor filestores: nothing would need it", "name what cannot be read without it");
         if let Some(variable) = &key.secret_env {
             let is_variable = !variable.is_empty() && variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             let help = "name a variable, such as EXO_ENCRYPTION_KEY; the key itself belongs into a file or a credential";
             // The text is not shown: it may be the key.
-            findings.require(is_variable, &["escrow", "keys", name, "secret_env"], "is not the name of an environment variable", help);
+            let path = ["escrow", "keys", name, "secret_env"];
+            findings.require(is_variable, &path, "is not the name of an environment variable", help);
+            let given = "is a variable that PostgreSQL's programs are given, as all are that begin so";
+            findings.require(!is_of_postgres(variable), &path, given, "give it another name, or keep the key in a file or a credential");
         }
     }
     let has_recipients = !config.escrow.recipients.is_empty() || config.escrow.recipients_file.is_some();

@@ -68,6 +68,12 @@ fn what_no_single_key_shows_is_found() {
         ("[escrow]\nrecipients = [\"AGE-SECRET-KEY-1Q\"]", "escrow.recipients", "entry 1 is a private"),
         ("[escrow.keys.K]\nsecret_env = \"K\"", "escrow.keys.K", "neither databases nor filestores"),
         ("[escrow.keys.\"a/b\"]\ndatabases = [\"x\"]", "escrow.keys.\"a/b\"", "not a key's name"),
+        (
+            "[escrow.keys.K]\ndatabases = [\"x\"]\nsecret_env = \"PGCRYPTO_KEY\"",
+            "escrow.keys.K.secret_env",
+            "PostgreSQL's programs are given",
+        ),
+        ("[escrow.keys.SSL_KEY]\ndatabases = [\"x\"]", "escrow.keys.SSL_KEY", "PostgreSQL's programs are given"),
         ("[escrow.keys.K]\ndatabases = [\"x\"]\nsecret_env = \"the=key\"", "escrow.keys.K.secret_env", "not the name of an environment"),
         ("[store.escrow]\nurl = \"s3://escrow\"\n[escrow.keys.K]\ndatabases = [\"x\"]", "store.escrow", "to nobody"),
         (

@@ -57,6 +57,11 @@ const MAGIC: &[u8] = b"PGDMP";
 const FORMAT_CUSTOM: u8 = 1;
 
 impl ArchiveHeader {
+    /// Bytes in which an entry says where its data is: a state, and an offset.
+    pub(super) fn place_bytes(&self) -> usize {
+        1 + self.offset_bytes
+    }
+
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Stop> {
         // Refuse other input at once, not only when as many bytes have come as a header has.
         for expected in MAGIC {

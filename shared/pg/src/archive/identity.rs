@@ -148,33 +148,6 @@ impl ArchiveVisitor for ContentIdentity {
     }
 }
 
-/// An identity where one is wanted.
-impl ArchiveVisitor for Option<ContentIdentity> {
-    fn header(&mut self, header: &ArchiveHeader) {
-        self.iter_mut().for_each(|identity| identity.header(header));
-    }
-
-    fn entry(&mut self, entry: &TocEntry) {
-        self.iter_mut().for_each(|identity| identity.entry(entry));
-    }
-
-    fn rows(&mut self, entry: &TocEntry, piece: &[u8]) {
-        self.iter_mut().for_each(|identity| identity.rows(entry, piece));
-    }
-
-    fn large_object(&mut self, entry: &TocEntry, oid: u32) {
-        self.iter_mut().for_each(|identity| identity.large_object(entry, oid));
-    }
-
-    fn large_object_data(&mut self, entry: &TocEntry, oid: u32, piece: &[u8]) {
-        self.iter_mut().for_each(|identity| identity.large_object_data(entry, oid, piece));
-    }
-
-    fn end(&mut self, entry: &TocEntry, rows: u64) {
-        self.iter_mut().for_each(|identity| identity.end(entry, rows));
-    }
-}
-
 /// What a restore brings back that no archive holds.
 fn database(facts: &DatabaseFacts) -> [u8; 32] {
     let mut database = Fields::new("database");

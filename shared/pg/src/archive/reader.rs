@@ -125,6 +125,11 @@ impl<V: ArchiveVisitor> ArchiveReader<V> {
         &self.visitor
     }
 
+    /// The same, to take something from it.
+    pub fn visitor_mut(&mut self) -> &mut V {
+        &mut self.visitor
+    }
+
     /// Whether the whole table of contents has passed.
     pub fn has_contents(&self) -> bool {
         !matches!(self.position, Position::Header | Position::EntryCount | Position::Entry { .. } | Position::Failed)
@@ -264,6 +269,10 @@ impl<V: ArchiveVisitor> ArchiveReader<V> {
             }
             Err(Stop::Failed(error)) => return Err(error),
         };
+        // The length of a piece of rows comes before nothing but its rows.
+        if !matches!(next, Position::Piece { .. }) {
+            self.visitor.outside(bytes.get(..cursor.taken()).unwrap_or_default());
+        }
         self.position = next;
         self.consumed += cursor.taken() as u64;
         Ok((true, cursor.taken()))
@@ -356,6 +365,7 @@ impl<V: ArchiveVisitor> ArchiveReader<V> {
             return Err(ArchiveError::UnexpectedBlock { at, found, expected: format!("{entry} (dump id {})", entry.dump_id) }.into());
         }
         self.counter = RowCounter::new();
+        self.visitor.begin(entry);
         Ok(next.1)
     }
 

@@ -13,6 +13,7 @@ use std::{
     sync::PoisonError,
 };
 
+use plana_plan::pgclient::is_of_postgres;
 use rustix::{
     io::{FdFlags, fcntl_setfd},
     pipe::fcntl_setpipe_size,
@@ -157,8 +158,7 @@ fn spawn(command: &ChildCommand) -> io::Result<std::process::Child> {
 /// What a program of PostgreSQL needs of our environment.
 fn is_inherited(name: &str) -> bool {
     const NAMES: [&str; 7] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH"];
-    const PREFIXES: [&str; 4] = ["PG", "KRB5", "SSL_", "OPENSSL_"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    NAMES.contains(&name) || is_of_postgres(name)
 }
 
 /// Runs between fork and exec, where only system calls are allowed: no allocation, no locks.

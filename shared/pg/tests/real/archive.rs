@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use plana_pg::archive::{ArchiveError, ArchiveReader, ArchiveSummary, ArchiveVersion};
+use plana_pg::archive::{ArchiveError, ArchiveReader, ArchiveSummary, ArchiveVersion, ArchiveVisitor, Repacker, TocEntry};
 use plana_testkit::pg::{PgCluster, PgMajor, quote_identifier};
 
 /// Every kind of table that has, or has not, rows in a dump.
@@ -141,6 +141,101 @@ fn a_seekable_archive_reads_the_same() {
     dump(cluster, &database, &["-f", file.to_str().expect("a path")]);
     let from_file = read(&std::fs::read(file).expect("the file")).expect("a whole archive");
     assert_eq!(from_file.tables, read(&dump(cluster, &database, &[])).expect("a whole archive").tables);
+}
+
+/// The dump ids of the entries with data.
+#[derive(Default)]
+struct Promised(Vec<i64>);
+
+impl ArchiveVisitor for Promised {
+    fn entry(&mut self, entry: &TocEntry) {
+        self.0.extend(entry.has_data.then_some(entry.dump_id));
+    }
+}
+
+/// The archive in larger pieces, from pieces of this size; with the places of its data, and the dump ids in the same order.
+fn repacked(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<(u64, Vec<u8>)>, Vec<i64>) {
+    let mut reader = ArchiveReader::with_visitor((Promised::default(), Repacker::default()));
+    let mut out = Vec::new();
+    for piece in bytes.chunks(size) {
+        reader.feed(piece).expect("a good archive");
+        let add = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        reader.visitor_mut().1.take(add).expect("nothing fails");
+    }
+    let (_, (promised, repacker)) = reader.finish_with_visitor().expect("a whole archive");
+    (out, repacker.notes().collect(), promised.0)
+}
+
+/// What pg_restore makes of an archive, without what differs from call to call.
+fn script(cluster: &PgCluster, archive: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), archive).expect("the archive");
+    let done = cluster.command("pg_restore").args(["-f", "-"]).arg(file.path()).stderr(Stdio::inherit()).output().expect("pg_restore");
+    assert!(done.status.success(), "{}", done.status);
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    text.lines().filter(|line| !line.contains("restrict ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn an_archive_in_larger_pieces_has_the_same_content_and_says_where_it_is() {
+    for major in PgMajor::ALL {
+        let cluster = PgCluster::shared(major);
+        let database = cluster.fresh_database("repacked").expect("a database");
+        let objects = "SELECT lo_from_bytea(0, 'some'), lo_from_bytea(0, decode(repeat('00ff', 300000), 'hex'));";
+        cluster.psql(&database, &format!("{KINDS}{objects}")).expect("tables of every kind, and large objects");
+        let piped = dump(cluster, &database, &[]);
+        let (mut archive, notes, promised) = repacked(&piped, 262_144);
+        for size in [1, 7, 65_536] {
+            let other = repacked(&piped, size);
+            assert_eq!(
+                (read(&other.0).expect("a whole archive").tables, other.1.len()),
+                (read(&archive).expect("a whole archive").tables, notes.len()),
+                "pieces of {size}"
+            );
+        }
+        let (before, after) = (read(&piped).expect("a whole archive"), read(&archive).expect("a whole archive"));
+        // A row of `plain` has about ten bytes, and five more say how many.
+        assert!(archive.len() < piped.len() - 5 * 900, "{} of {}", archive.len(), piped.len());
+        assert_eq!((&before.tables, &before.large_objects), (&after.tables, &after.large_objects), "PostgreSQL {major}");
+        assert_eq!(script(cluster, &piped), script(cluster, &archive), "PostgreSQL {major}");
+        // Each place is one where nothing was said, and leads to the entry's own block.
+        assert!(notes.len() == promised.len() && notes.len() > before.tables.len(), "tables and large objects: {notes:?}");
+        for ((at, note), dump_id) in notes.into_iter().zip(promised) {
+            let at = usize::try_from(at).expect("a position");
+            let (state, offset) = note.split_first().expect("a state and an offset");
+            let offset = usize::try_from(u64::from_le_bytes(offset.try_into().expect("eight bytes"))).expect("an offset");
+            assert_eq!((*state, archive[at]), (2, 1), "not set before");
+            assert_eq!(archive[offset + 1..offset + 6], [&[0], &i32::try_from(dump_id).expect("an id").to_le_bytes()[..]].concat()[..]);
+            archive[at..at + note.len()].copy_from_slice(&note);
+        }
+        assert_eq!(script(cluster, &piped), script(cluster, &archive), "PostgreSQL {major}");
+    }
+}
+
+#[test]
+fn pg_dump_itself_notes_the_same_places_in_a_file() {
+    for major in PgMajor::ALL {
+        let cluster = PgCluster::shared(major);
+        let database = cluster.fresh_database("noted").expect("a database");
+        // Rows that no two share a piece of: nothing is joined, and nothing moves.
+        let fill = "CREATE TABLE a AS SELECT repeat('a', 40000) AS x FROM generate_series(1, 3);
+                    CREATE TABLE b AS SELECT repeat('b', 40000) AS x FROM generate_series(1, 2); SELECT lo_from_bytea(0, 'some');";
+        cluster.psql(&database, fill).expect("tables");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("dump");
+        dump(cluster, &database, &["-f", file.to_str().expect("a path")]);
+        let (mut archive, notes, _) = repacked(&dump(cluster, &database, &[]), 1 << 20);
+        for (at, note) in notes {
+            let at = usize::try_from(at).expect("a position");
+            archive[at..at + note.len()].copy_from_slice(&note);
+        }
+        // The time of the dump stands in the first bytes.
+        let file = std::fs::read(file).expect("the file");
+        assert!(archive.len() == file.len() && archive[64..] == file[64..], "PostgreSQL {major}");
+    }
 }
 
 #[test]

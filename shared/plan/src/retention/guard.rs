@@ -74,9 +74,11 @@ pub enum Refusal {
     /// The store is where keys are kept in escrow.
     #[error(
         "prune {url}: {why}, and keys are kept for ever, since a dump without its key is lost; no setting changes that: point \
-         store.backups at the backups' store"
+         {store}", store = .what.store()
     )]
     Escrow {
+        /// What was to be pruned.
+        what: Pruned,
         /// The store.
         url: String,
         /// What shows it.
@@ -175,20 +177,20 @@ pub fn refuse_seeds(what: Pruned, url: &str, seed: Option<&str>) -> Result<(), R
 ///
 /// # Errors
 /// [`Refusal::Escrow`].
-pub fn refuse_escrow(url: &str) -> Result<(), Refusal> {
+pub fn refuse_escrow(what: Pruned, url: &str) -> Result<(), Refusal> {
     if !url.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case(ESCROW)) {
         return Ok(());
     }
-    Err(Refusal::Escrow { url: printable(url), why: "its address says that keys are kept in it".to_owned() })
+    Err(Refusal::Escrow { what, url: printable(url), why: "its address says that keys are kept in it".to_owned() })
 }
 
 /// Refuses a store in which keys lie, whatever it is called. `key` is that of one's object.
 ///
 /// # Errors
 /// [`Refusal::Escrow`].
-pub fn refuse_kept_keys(url: &str, key: Option<&str>) -> Result<(), Refusal> {
+pub fn refuse_kept_keys(what: Pruned, url: &str, key: Option<&str>) -> Result<(), Refusal> {
     let Some(key) = key else { return Ok(()) };
-    Err(Refusal::Escrow { url: printable(url), why: format!("the key {} is in it", printable(key)) })
+    Err(Refusal::Escrow { what, url: printable(url), why: format!("the key {} is in it", printable(key)) })
 }
 
 /// Whether something lies where keys are kept: anything there, since a key that nobody reads today may be one all the same.
@@ -246,9 +248,10 @@ mod tests {
         }
         assert_eq!(refuse_templates(Pruned::Backups, "s3://plana-pulse-backups"), Ok(()));
         for url in ["s3://plana-pulse-escrow", "s3://b/Escrow", "file:///srv/escrow"] {
-            assert!(refuse_escrow(url).is_err(), "{url}");
+            let refused = refuse_escrow(Pruned::Mirror, url).expect_err(url).to_string();
+            assert!(refused.ends_with("point store.mirror at the mirror's store"), "{refused}");
         }
-        assert_eq!(refuse_escrow("s3://plana-pulse-backups"), Ok(()));
+        assert_eq!(refuse_escrow(Pruned::Backups, "s3://plana-pulse-backups"), Ok(()));
         assert!(is_kept_key("escrow/KEY/scrypt1-0-0/x.age") && is_kept_key("escrow/x") && !is_kept_key("escrows/x"));
         let sha = "0123456789abcdef".repeat(4);
         assert!(is_seed(&format!("basic-template-18/{sha}/manifest.json")));

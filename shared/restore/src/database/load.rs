@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
 };
 
@@ -77,13 +77,16 @@ async fn spooled(
     let mut out = BackgroundWriter::start("spool", spool.try_clone().map_err(failed)?).map_err(failed)?;
     let proof = Proof::of(restore.reading.set);
     let path = directory.to_path_buf();
-    read_payload(restore.reading, move |content| {
+    let repacker = read_payload(restore.reading, move |content| {
         let failed = |source: io::Error| RestoreError::File { path: path.clone(), source };
-        let rows = proof.read(content, |piece| out.write_all(piece).map_err(failed))?;
+        let repacker = proof.repack(content, |piece| out.write_all(piece).map_err(failed))?;
         out.finish().map_err(failed)?;
-        Ok(rows)
+        Ok(repacker)
     })
     .await?;
+    for (at, note) in repacker.notes() {
+        spool.write_all_at(&note, at).map_err(failed)?;
+    }
     // The way to a file without a name, for as long as we hold it.
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), spool.as_raw_fd()));
     Ok(start(restore, scratch, ArchiveSource::File(&path), options).await?.wait().await?.warnings)
@@ -110,7 +113,7 @@ pub(crate) async fn stream(
     let proof = Proof::of(reading.set);
     let fed = read_payload(reading, move |content| {
         let mut pipe = Some(stdin);
-        proof.read(content, |piece| feed(&mut pipe, piece))
+        proof.repack(content, |piece| feed(&mut pipe, piece))
     })
     .await;
     if let Err(error) = fed {
