@@ -153,8 +153,11 @@ impl ArchiveVisitor for Promised {
     }
 }
 
+/// Where something stands in an archive, and what.
+type Note = (u64, Vec<u8>);
+
 /// The archive in larger pieces, from pieces of this size; with the places of its data, and the dump ids in the same order.
-fn repacked(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<(u64, Vec<u8>)>, Vec<i64>) {
+fn repacked(bytes: &[u8], size: usize) -> (Vec<u8>, Vec<Note>, Vec<i64>) {
     let mut reader = ArchiveReader::with_visitor((Promised::default(), Repacker::default()));
     let mut out = Vec::new();
     for piece in bytes.chunks(size) {
