@@ -20,12 +20,14 @@ lint: ## Formatting and clippy, as CI runs them
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 build: ## The optimised binaries, in target/release
+	@tools/install-deps.sh build
 	$(CARGO) build --release --locked
 
 image: ## The container image, with podman or docker (IMAGE=name:tag)
 	$(or $(shell command -v podman),docker) build -t $(IMAGE) .
 
 deb: ## The Debian package, in target
+	@tools/install-deps.sh build
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked -p plana-scenarios --bin plana-manuals
 	@tools/make-deb.sh

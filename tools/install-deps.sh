@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the demo, the tests or the benchmark need on Debian 12.
+# Installs what a build, the demo, the tests or the benchmark need on Debian 12.
 #
-#   tools/install-deps.sh [demo|test|bench]      (default: test; each includes the one before it)
+#   tools/install-deps.sh [build|demo|test|bench]      (default: test; each includes the one before it)
 #
 # Safe to repeat: when everything is there it says so in under a second. No service is started and no PostgreSQL
 # cluster is created: the demo and the tests start servers of their own and remove them again.
@@ -15,16 +15,18 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 profile=${1:-test}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-demo_packages=(ca-certificates age zstd gcc libc6-dev make pkg-config procps postgresql-15 postgresql-client-15)
-test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox prometheus systemd-container debootstrap lintian binutils)
+build_packages=(ca-certificates gcc libc6-dev make pkg-config binutils gzip)
+demo_packages=("${build_packages[@]}" age zstd procps postgresql-15 postgresql-client-15)
+test_packages=(ceph-base ceph-common ceph-mon ceph-osd radosgw redis-server redis-tools pgbouncer locales prometheus-pushgateway faketime openssl python3 libarchive-tools busybox prometheus systemd-container debootstrap lintian)
 bench_packages=(pigz restic postgresql-15-partman)
 
 case $profile in
+  build) packages=("${build_packages[@]}") ;;
   demo) packages=("${demo_packages[@]}") ;;
   test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
   bench) packages=("${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
   -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-  *) echo "usage: tools/install-deps.sh [demo|test|bench]" >&2; exit 2 ;;
+  *) echo "usage: tools/install-deps.sh [build|demo|test|bench]" >&2; exit 2 ;;
 esac
 
 scratch=
@@ -87,7 +89,7 @@ install_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || { say "apt-get is missing: this script knows Debian 12 only; install by hand: ${missing[*]}"; exit 1; }
   say "installing ${missing[*]}"
-  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+  if [ ! -e /etc/postgresql-common/createcluster.conf ] && grep -q '^postgresql-[0-9]' < <(printf '%s\n' "${missing[@]}"); then
     as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
   fi
@@ -218,7 +220,7 @@ make_locale() {
 }
 
 install_packages "${packages[@]}"
-if [ "$profile" != demo ]; then
+if [ "$profile" = test ] || [ "$profile" = bench ]; then
   cache=$(choose_cache)
   install_postgres
   install_kubectl
