@@ -208,6 +208,8 @@ install_debian() {
     --include=systemd,systemd-sysv,dbus,ca-certificates,postgresql-15 bookworm "$scratch/root" >"$scratch/log" 2>&1 ||
     { say "debootstrap failed:"; tail -n 20 "$scratch/log" >&2; exit 1; }
   as_root sh -c 'rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*; : >"$1/etc/machine-id"' sh "$scratch/root"
+  # pg_createcluster takes the next port where a server of this host has 5432.
+  as_root sed -i 's/^port = .*/port = 5432/' "$scratch/root/etc/postgresql/15/main/postgresql.conf"
   as_root chmod 755 "$scratch/root"
   as_root mv "$scratch/root" "$home"
   as_root rm -rf "$scratch"
