@@ -77,16 +77,13 @@ async fn spooled(
     let mut out = BackgroundWriter::start("spool", spool.try_clone().map_err(failed)?).map_err(failed)?;
     let proof = Proof::of(restore.reading.set);
     let path = directory.to_path_buf();
-    let repacker = read_payload(restore.reading, move |content| {
+    read_payload(restore.reading, move |content| {
         let failed = |source: io::Error| RestoreError::File { path: path.clone(), source };
         let repacker = proof.repack(content, |piece| out.write_all(piece).map_err(failed))?;
-        out.finish().map_err(failed)?;
-        Ok(repacker)
+        let spool = out.finish().map_err(failed)?;
+        repacker.notes().try_for_each(|(at, note)| spool.write_all_at(&note, at)).map_err(failed)
     })
     .await?;
-    for (at, note) in repacker.notes() {
-        spool.write_all_at(&note, at).map_err(failed)?;
-    }
     // The way to a file without a name, for as long as we hold it.
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), spool.as_raw_fd()));
     Ok(start(restore, scratch, ArchiveSource::File(&path), options).await?.wait().await?.warnings)
