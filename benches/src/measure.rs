@@ -18,6 +18,8 @@ pub struct Cost {
     pub cpu: Duration,
     /// Peak resident memory of the process itself, its children not included, in bytes.
     pub peak_bytes: u64,
+    /// The shortest and the longest wall time of its rounds, where it is their median.
+    pub spread: (Duration, Duration),
 }
 
 /// Runs a command to its end, which must be a success.
@@ -38,7 +40,7 @@ pub fn run(command: &mut Command) -> Result<Cost> {
     let wall = began.elapsed();
     let errors = errors.join().unwrap_or_default();
     ensure!(status.success(), "{command:?} ended with {status}:\n{errors}");
-    Ok(Cost { wall, cpu: cpu_of_children().saturating_sub(cpu_before), peak_bytes })
+    Ok(Cost { wall, cpu: cpu_of_children().saturating_sub(cpu_before), peak_bytes, spread: (wall, wall) })
 }
 
 /// Processor time of all children that have ended, theirs included (fields 16 and 17 of proc_pid_stat(5), in hundredths).
@@ -59,13 +61,16 @@ fn high_water(status_file: &str) -> Option<u64> {
 /// The run of the middle wall time.
 pub fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by_key(|cost| cost.wall);
-    costs[costs.len() / 2]
+    let spread = (costs[0].wall, costs[costs.len() - 1].wall);
+    Cost { spread, ..costs[costs.len() / 2] }
 }
 
 /// A line of a table: what it took, and how ours compares.
 pub fn row(name: &str, cost: Cost, ours: Cost) {
-    let ratio = ours.wall.as_secs_f64() / cost.wall.as_secs_f64();
-    println!("  {name:<46} {:>7.2} s   ours / this = {ratio:.2}", cost.wall.as_secs_f64());
+    let seconds = |wall: Duration| wall.as_secs_f64();
+    let (ratio, (least, most)) = (seconds(ours.wall) / seconds(cost.wall), cost.spread);
+    let spread = format!("({:.2} to {:.2})", seconds(least), seconds(most));
+    println!("  {name:<46} {:>7.2} s {spread:<18}   ours / this = {ratio:.2}", seconds(cost.wall));
 }
 
 /// What the figures were measured on.

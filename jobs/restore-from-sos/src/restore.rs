@@ -141,6 +141,9 @@ pub async fn attempt(context: &Context, source: &Source, args: &RestoreArgs, set
     }
     sweep(context, &place.admin, &place.locks).await?;
     let _bar = context.progress().watch(&target, Some(payload.stored_bytes), meter.stored_bytes.clone());
+    let tables = set.manifest.database.as_ref().map_or(0, |facts| facts.tables.len());
+    let tables = if args.table.is_empty() { tables } else { args.table.len() };
+    let _parts = context.progress().parts(&format!("{target}: tables"), tables as u64, meter.tables.clone());
     let Restored { kept_as, rows, tables, warnings, .. } = restore_database(&restore).await?;
     let report = report(Outcome::Done).field("rows", rows).field("tables", tables).field("old one kept as", kept_as);
     Ok(set.warnings.iter().cloned().chain(of_keys).chain(warnings).fold(report, ItemReport::warning))

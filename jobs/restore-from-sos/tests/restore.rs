@@ -42,6 +42,50 @@ fn a_database_comes_back_beside_the_one_that_is_there() {
     }
 }
 
+/// The last index takes three seconds, in which one connection has nothing to do.
+const SLOW_INDEX: &str = "
+    SET ROLE plana;
+    CREATE FUNCTION slowly(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_catalog.pg_sleep(3); RETURN $1; END $$;
+    CREATE TABLE late (id int); INSERT INTO late VALUES (1); CREATE INDEX late_slowly ON late (public.slowly(id))";
+
+/// Of each table with rows, how often it was analyzed.
+const ANALYZED: &str = "SELECT pg_catalog.string_agg(relname || ' ' || analyze_count, ', ' ORDER BY relname) FROM pg_catalog.pg_stat_user_tables \
+    WHERE relname IN ('res_partner', 'account_move', 'events_2026', 'late')";
+
+#[test]
+fn tables_are_proven_while_the_last_one_is_still_restored() {
+    for major in [PgMajor::V15, PgMajor::V16, PgMajor::V18] {
+        let site = Site::new(major);
+        site.cluster.psql(TENANT, SLOW_INDEX).unwrap();
+        site.back_up(&[]);
+        let spool = tempfile::tempdir().unwrap();
+        let restored = |into: &str| {
+            let job = site.job(&["restore", TENANT, "--into", into, "--jobs", "2", "--log-level", "debug", "--spool"]);
+            job.arg(spool.path()).spawn().unwrap()
+        };
+        let done = restored("own").wait().unwrap().expect_code(0);
+        assert_eq!(json(&done)["items"][0]["rows"], 6501);
+        // The tables but `late`, whose index is not there before the end.
+        assert!(done.stderr.contains("counting what is not counted yet tables=5 early=4"), "{major:?} {}", done.stderr);
+        assert_eq!(site.cluster.psql("own", ANALYZED).unwrap(), "account_move 1, events_2026 1, late 1, res_partner 1");
+        assert_eq!(site.cluster.psql("own", "SELECT count(*) FROM pg_stats WHERE tablename IN ('events', 'late_slowly')").unwrap(), "3");
+
+        // Whoever has counted may be gone: then all is counted again.
+        let running = restored("again");
+        let end = "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
+            WHERE datname LIKE 'plana\\_scratch\\_%' AND query LIKE 'ANALYZE %' AND state = 'idle'";
+        assert!((0..200).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            site.cluster.psql("postgres", end).unwrap() == "1"
+        }));
+        let done = running.wait().unwrap().expect_code(0);
+        let again = ["tables=5 early=0", "every table is looked at when all are restored"];
+        assert!(again.into_iter().any(|told| done.stderr.contains(told)), "{major:?} {}", done.stderr);
+        assert_eq!(contents(&site.cluster, "again"), contents(&site.cluster, TENANT));
+        site.expect_no_scratch();
+    }
+}
+
 #[test]
 fn a_dump_goes_into_newer_majors_and_not_into_older_ones() {
     let old = Site::new(PgMajor::V15);

@@ -36,7 +36,7 @@ pub use failure::{Failure, chain};
 pub use grid::{Column, Tone};
 pub use harness::Harness;
 pub use metrics::metric_families;
-pub use progress::{ItemProgress, Progress};
+pub use progress::{ItemProgress, PartsProgress, Progress};
 pub use report::{Extra, FileCounts, ItemKind, ItemReport, Outcome, PartitionCounts, Reporter, Retained};
 pub use state::State;
 pub use tls::install_tls;

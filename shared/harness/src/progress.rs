@@ -20,6 +20,7 @@ const REFRESH: Duration = Duration::from_millis(200);
 // Each fits into 80 columns, and the bar takes what a wider terminal leaves.
 const OVERALL: &str = "{msg:.bold} {pos}/{len} {wide_bar} {elapsed:>4}";
 const WITH_HINT: &str = "  {msg:28!} {wide_bar} {percent:>3}% {bytes:>10} {bytes_per_sec:>12} {elapsed:>4}";
+const PARTS: &str = "  {msg:28!} {wide_bar} {pos}/{len} {elapsed:>4}";
 const WITHOUT_HINT: &str = "  {wide_msg} {spinner} {bytes:>10} {bytes_per_sec:>12} {elapsed:>4}";
 
 /// How far a run is.
@@ -69,8 +70,14 @@ impl Progress {
 
     /// The same for an item whose worker counts the bytes read in a counter of its own.
     pub fn watch(&self, name: &str, size_hint: Option<u64>, bytes_in: Arc<AtomicU64>) -> ItemProgress {
-        let bar = self.bars.as_ref().map(|bars| bars.begin(name, size_hint, bytes_in.clone()));
-        ItemProgress(Arc::new(Counters { bytes_in, bytes_out: AtomicU64::new(0), bar }))
+        let template = if size_hint.is_some() { WITH_HINT } else { WITHOUT_HINT };
+        let bar = self.bars.as_ref().map(|bars| bars.begin(name, template, size_hint, bytes_in.clone(), 1));
+        ItemProgress(Arc::new(Counters { bytes_in, bytes_out: AtomicU64::new(0), _bar: bar }))
+    }
+
+    /// Parts of an item, such as `acme's tables`, that a worker counts: shown beside its bytes, as no item of its own.
+    pub fn parts(&self, name: &str, parts: u64, done: Arc<AtomicU64>) -> PartsProgress {
+        PartsProgress { _bar: self.bars.as_ref().map(|bars| bars.begin(name, PARTS, Some(parts), done, 0)) }
     }
 
     /// Lets the bars follow the counters until the token is cancelled.
@@ -99,14 +106,13 @@ impl Progress {
 }
 
 impl Bars {
-    fn begin(self: &Arc<Self>, name: &str, size_hint: Option<u64>, bytes_in: Arc<AtomicU64>) -> Running {
-        let template = if size_hint.is_some() { WITH_HINT } else { WITHOUT_HINT };
+    fn begin(self: &Arc<Self>, name: &str, template: &str, size_hint: Option<u64>, done: Arc<AtomicU64>, items: u64) -> Running {
         let bar = size_hint.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_style(style(template));
         let bar = self.multi.insert_before(&self.overall, bar);
         bar.set_message(printable(name));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (bar, bytes_in));
-        Running { bars: Arc::downgrade(self), id }
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (bar, done));
+        Running { bars: Arc::downgrade(self), id, items }
     }
 
     fn refresh(&self) {
@@ -122,12 +128,12 @@ impl Bars {
         }
     }
 
-    fn end(&self, id: u64) {
+    fn end(&self, id: u64, items: u64) {
         let ended = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some((bar, _)) = ended {
             bar.finish_and_clear();
             self.multi.remove(&bar);
-            self.overall.inc(1);
+            self.overall.inc(items);
         }
     }
 }
@@ -144,22 +150,27 @@ pub struct ItemProgress(Arc<Counters>);
 struct Counters {
     bytes_in: Arc<AtomicU64>,
     bytes_out: AtomicU64,
-    bar: Option<Running>,
+    _bar: Option<Running>,
 }
 
 struct Running {
     bars: Weak<Bars>,
     id: u64,
+    /// How many items of the run are done with it.
+    items: u64,
 }
 
-impl Drop for Counters {
+impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(running) = &self.bar
-            && let Some(bars) = running.bars.upgrade()
-        {
-            bars.end(running.id);
+        if let Some(bars) = self.bars.upgrade() {
+            bars.end(self.id, self.items);
         }
     }
+}
+
+/// The bar of an item's parts, which goes with it.
+pub struct PartsProgress {
+    _bar: Option<Running>,
 }
 
 impl ItemProgress {
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_templates() {
-        for template in [OVERALL, WITH_HINT, WITHOUT_HINT] {
+        for template in [OVERALL, WITH_HINT, PARTS, WITHOUT_HINT] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
@@ -221,7 +232,11 @@ mod tests {
         let shown = bars.running.lock().unwrap().values().map(|(bar, _)| (bar.position(), bar.length())).next();
         // The hint was 10: the bar grows with what came instead of standing full.
         assert_eq!(shown, Some((400, Some(400))));
+        let parts = progress.parts("a's tables", 3, Arc::new(AtomicU64::new(2)));
+        bars.refresh();
         drop(item);
+        assert_eq!(bars.running.lock().unwrap().values().map(|(bar, _)| (bar.position(), bar.length())).next(), Some((2, Some(3))));
+        drop(parts);
         assert!(bars.running.lock().unwrap().is_empty());
         assert_eq!(bars.overall.position(), 1);
     }

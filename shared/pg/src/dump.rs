@@ -107,5 +107,5 @@ async fn start(
     arguments.extend(options.extra_args.iter().map(OsString::from));
     let session = session::with(session::patient(server), &options.session);
     let (input, nice) = (Input::Null, options.nice);
-    Running::start(Launch { client, settings, session, conninfo: None, arguments, file: None, input, nice, what }).await
+    Running::start(Launch { client, settings, session, conninfo: None, arguments, file: None, input, nice, tells_steps: false, what }).await
 }

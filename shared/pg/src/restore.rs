@@ -6,6 +6,7 @@
 
 mod failure;
 mod select;
+mod step;
 
 use std::{ffi::OsString, path::Path};
 
@@ -19,13 +20,14 @@ use crate::{
     session,
 };
 pub use failure::{RestoreError, RestoreFailure};
+pub use step::RestoreStep;
 
 /// Where pg_restore finds the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveSource<'a> {
     /// It is written into [`Running::take_stdin`].
     Stream,
-    /// It is this file, in which pg_restore can seek.
+    /// It is this file, in which pg_restore can seek. Its steps are told: [`Running::take_steps`].
     File(&'a Path),
 }
 
@@ -111,6 +113,7 @@ pub async fn start_restore(
         ArchiveSource::Stream => (Input::Piped, None),
         ArchiveSource::File(path) => {
             arguments.push(format!("--jobs={}", options.jobs.max(1)).into());
+            arguments.push("--verbose".into());
             (Input::Null, Some(path))
         }
     };
@@ -122,7 +125,8 @@ pub async fn start_restore(
     let session = session::with(session, &options.session);
     // Without the argument pg_restore writes SQL to its output and touches no database.
     let conninfo = Some(conninfo_item("dbname", settings.database()));
-    let launch = Launch { client, settings, session, conninfo, arguments, file, input, nice: options.nice, what };
+    let tells_steps = file.is_some();
+    let launch = Launch { client, settings, session, conninfo, arguments, file, input, nice: options.nice, tells_steps, what };
     let mut restore = RestoreChild::start(launch).await?;
     // It has nothing to say there: should it try, it fails and does not wait for a reader.
     drop(restore.take_stdout());

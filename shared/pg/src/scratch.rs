@@ -12,6 +12,7 @@ mod error;
 mod evict;
 mod extensions;
 mod grants;
+mod inspect;
 mod names;
 mod place;
 mod public_schema;
@@ -29,6 +30,7 @@ pub use count::CountError;
 pub use create::{NewDatabase, Scratch};
 pub use error::AdminError;
 pub use extensions::{Available, Wanted};
+pub use inspect::Inspector;
 pub use names::{is_scratch, kept_name, scratch_name};
 pub use public_schema::grants_create;
 

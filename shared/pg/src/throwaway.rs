@@ -160,7 +160,7 @@ fn command(program: PathBuf, arguments: Vec<OsString>, account: Option<Account>)
     let mut connection = ChildConnection::none();
     connection.remove.push("PGDATA");
     // The death signal of a server: at once, whoever is connected.
-    ChildCommand { program, arguments, input: Input::Null, connection, nice: 0, stop: Signal::QUIT, account }
+    ChildCommand { program, arguments, input: Input::Null, connection, nice: 0, stop: Signal::QUIT, account, steps: None }
 }
 
 /// `initdb`, with a password for the superuser that only we know.

@@ -96,15 +96,17 @@ impl Proof {
         }
     }
 
-    /// Passes an archive on in the form that pg_restore is fastest with, and gives what has passed all of it on.
-    pub(crate) fn repack(
+    /// Passes an archive on in the form that pg_restore is fastest with, and gives what has passed all of it on. Somebody else may
+    /// look too.
+    pub(crate) fn repack<V: ArchiveVisitor>(
         self,
         content: &mut dyn Read,
+        also: V,
         mut pass: impl FnMut(&[u8]) -> Result<(), RestoreError>,
     ) -> Result<Repacker, RestoreError> {
         let set = self.set.to_string();
-        let read = self.read(content, Repacker::default(), |repacker| repacker.take(&mut pass))?;
-        read.map(|(_, repacker)| repacker).ok_or(RestoreError::Mismatch { set, what: "it holds no database".to_owned() })
+        let read = self.read(content, (Repacker::default(), also), |(repacker, _)| repacker.take(&mut pass))?;
+        read.map(|(_, (repacker, _))| repacker).ok_or(RestoreError::Mismatch { set, what: "it holds no database".to_owned() })
     }
 
     /// Reads the content to its end, with a visitor of it, who is called upon after each piece; gives what was found on the way, of

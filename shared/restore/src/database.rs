@@ -4,8 +4,10 @@
 //! its own name at the very end: whatever fails before leaves what was there as it was.
 
 mod extensions;
+mod finished;
 pub(crate) mod load;
 mod place;
+mod prove;
 mod ready;
 
 use std::path::Path;
@@ -19,6 +21,7 @@ use plana_pg::{
 use plana_plan::{Area, manifest::DatabaseFacts};
 
 use crate::{error::RestoreError, hook::run_hook, read::Reading};
+use load::Load;
 use ready::Contents;
 
 /// What is restored, from where, and whereto.
@@ -134,12 +137,12 @@ async fn fill(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, contents: &C
         }
         restore.admin.allow_in_public(scratch, &contents.owners, true).await?;
         let mut warnings = prepared.warnings.clone();
-        warnings.extend(load::load(restore, &prepared.options, scratch).await?);
+        let expected = prove::expected(restore, facts);
+        let loaded = load::load(Load { restore, options: &prepared.options, work: &contents.work, expected: &expected, scratch }).await?;
+        warnings.extend(loaded.warnings);
         let borrowed = contents.owners.iter().filter(|role| !grants_create(&contents.public_acl, role)).cloned().collect();
         restore.admin.allow_in_public(scratch, &borrowed, false).await?;
-        // Together: neither keeps every processor busy.
-        let analyzed = async { Ok::<_, RestoreError>(restore.admin.analyze(scratch).await?) };
-        let ((rows, tables), _) = futures::try_join!(load::prove(restore, facts, scratch), analyzed)?;
+        let (rows, tables) = prove::prove(restore, facts, &expected, scratch, loaded.early).await?;
         tracing::info!(rows, tables, "every table has the rows that the manifest names");
         if let Some(command) = restore.hook {
             run_hook(command, restore.admin.server(), scratch).await?;

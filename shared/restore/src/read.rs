@@ -41,6 +41,8 @@ pub struct ReadMeter {
     pub stored_bytes: Arc<AtomicU64>,
     /// Bytes of content that somebody has taken.
     pub content_bytes: Arc<AtomicU64>,
+    /// Tables whose rows have been restored, of a database.
+    pub tables: Arc<AtomicU64>,
 }
 
 impl ReadMeter {

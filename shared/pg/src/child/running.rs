@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fs::File, path::Path};
 
 use rustix::process::Signal;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Child, ChildCommand, Exit, FailureKind, Input, Process, ProgramError};
 use crate::{
@@ -25,6 +26,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Running<K> {
     child: Child,
+    steps: Option<UnboundedReceiver<String>>,
     what: String,
     user: String,
     outcome: Option<Result<Finished, ProgramError<K>>>,
@@ -43,13 +45,15 @@ pub(crate) struct Launch<'a> {
     pub(crate) file: Option<&'a Path>,
     pub(crate) input: Input,
     pub(crate) nice: u8,
+    /// Whether it was told to be verbose.
+    pub(crate) tells_steps: bool,
     /// The database, or `the globals`.
     pub(crate) what: String,
 }
 
 impl<K: FailureKind> Running<K> {
     pub(crate) async fn start(launch: Launch<'_>) -> Result<Self, ProgramError<K>> {
-        let Launch { client, settings, session, conninfo, mut arguments, file, input, nice, what } = launch;
+        let Launch { client, settings, session, conninfo, mut arguments, file, input, nice, tells_steps, what } = launch;
         let failed = |reason: String| ProgramError::start(&what, client, &reason);
         let connection = settings.child_connection(&session).map_err(|error| failed(error.to_string()))?;
         let conninfo: Vec<_> = conninfo.iter().chain(&connection.conninfo).map(String::as_str).collect();
@@ -62,10 +66,11 @@ impl<K: FailureKind> Running<K> {
             arguments.splice(..0, [LARGE_WRITES.into(), program.into()]);
             program = launcher.clone();
         }
-        let command = ChildCommand { program, arguments, input, connection, nice, stop, account: None };
+        let (tell, steps) = tells_steps.then(unbounded_channel).unzip();
+        let command = ChildCommand { program, arguments, input, connection, nice, stop, account: None, steps: tell };
         let child = Child::start(command).await.map_err(|error| failed(error.to_string()))?;
         tracing::debug!(pid = child.pid(), program = %client.path.display(), what, doing = K::DOING, "child started");
-        Ok(Running { child, what, user: settings.user().to_owned(), outcome: None })
+        Ok(Running { child, steps, what, user: settings.user().to_owned(), outcome: None })
     }
 
     /// Its input, once, where it has one: for a thread that writes it. Closing it is the end that the program waits
@@ -77,6 +82,11 @@ impl<K: FailureKind> Running<K> {
     /// Its stream, once: for a thread that reads it to the end.
     pub fn take_stdout(&mut self) -> Option<File> {
         self.child.take_stdout()
+    }
+
+    /// What it tells of its steps, once, where it does: the first line of each message, until it has ended.
+    pub fn take_steps(&mut self) -> Option<UnboundedReceiver<String>> {
+        self.steps.take()
     }
 
     /// Its process id.

@@ -19,7 +19,7 @@ use rustix::{
     pipe::fcntl_setpipe_size,
     process::{Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, nice, set_parent_process_death_signal, waitid},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{Child, Exit, Process, stderr};
 use crate::dsn::ChildConnection;
@@ -55,6 +55,8 @@ pub struct ChildCommand {
     pub stop: Signal,
     /// As whom it runs, where that is not us.
     pub account: Option<Account>,
+    /// Where the messages go of a program that was told to be verbose, each one's first line; only its complaints are kept.
+    pub steps: Option<UnboundedSender<String>>,
 }
 
 /// A user of this system, and its group.
@@ -86,7 +88,7 @@ fn stay_with(command: ChildCommand, tell_started: oneshot::Sender<Started>, tell
             return;
         }
     };
-    let lines = stderr::collect(child.stderr.take());
+    let lines = stderr::collect(child.stderr.take(), command.steps.clone());
     let Some((pid, stdout)) = Pid::from_raw(child.id().cast_signed()).zip(child.stdout.take()) else {
         tell_started.send(Err(io::Error::other("it has no output"))).ok();
         return;

@@ -3,7 +3,7 @@
 use std::{fs::File, time::Duration};
 
 use plana_pg::{
-    restore::{ArchiveSource, RestoreOptions, Section},
+    restore::{ArchiveSource, RestoreOptions, RestoreStep, Section},
     scratch::scratch_name,
 };
 use plana_testkit::pg::{PASSWORD, PgCluster, PgMajor, quote_identifier};
@@ -52,6 +52,36 @@ async fn an_archive_is_restored_from_a_stream_and_from_a_file_on_every_major() {
             assert_eq!(finished.expect("status 0").warnings, Vec::<String>::new());
             assert_eq!(content(cluster, &target), content(cluster, &source), "PostgreSQL {major}, {jobs} jobs");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_steps_of_several_jobs_are_told_and_no_warnings() {
+    for major in PgMajor::ALL {
+        let cluster = PgCluster::shared(major);
+        let source = filled(cluster);
+        cluster
+            .psql(&source, "CREATE TABLE \"two\nlines\" (id int); CREATE INDEX \"pg_restore: warning: no\" ON \"two\nlines\" (id)")
+            .expect("names");
+        let archive = archive(cluster, &source).await;
+        let target = cluster.fresh_database("target").expect("a database");
+        let options = RestoreOptions { jobs: 2, ..RestoreOptions::default() };
+        let mut child = start_with(cluster, &superuser(cluster, &target), ArchiveSource::File(archive.path()), &options).await;
+        let mut steps = child.take_steps().expect("its steps");
+        let (mut launched, mut finished) = (Vec::new(), Vec::new());
+        while let Some(message) = steps.recv().await {
+            match RestoreStep::parse(&message) {
+                Some(RestoreStep::Launched(entry)) => launched.push(entry),
+                Some(RestoreStep::Finished(entry)) => finished.push(entry),
+                None => {}
+            }
+        }
+        assert_eq!(child.wait().await.expect("status 0").warnings, Vec::<String>::new(), "PostgreSQL {major}");
+        launched.sort_unstable();
+        finished.sort_unstable();
+        assert_eq!(launched, finished, "PostgreSQL {major}");
+        // Rows of three tables, large objects, a sequence, the key, two indexes, the foreign key and the trigger.
+        assert!(launched.len() >= 10, "PostgreSQL {major}: {launched:?}");
     }
 }
 

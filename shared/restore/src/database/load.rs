@@ -1,36 +1,39 @@
-//! pg_restore, fed from the store, and the count afterwards.
+//! pg_restore, fed from the store.
 
 use std::{
     fs::File,
     io::{self, Write as _},
     os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::Utc;
 use plana_archive::BackgroundWriter;
 use plana_pg::{
+    archive::{ArchiveVisitor, TocEntry},
     client::Installed,
     dsn::ConnectionSettings,
-    restore::{ArchiveSource, RestoreChild, RestoreOptions, start_restore},
-    scratch::{CountError, NewDatabase},
+    restore::{ArchiveSource, RestoreOptions, start_restore},
+    scratch::NewDatabase,
     server::Server,
 };
-use plana_plan::{
-    compare::{differences, summary},
-    manifest::{DatabaseFacts, TableFacts},
-};
+use plana_plan::manifest::{DatabaseFacts, TableFacts};
 
-use super::DatabaseRestore;
+use super::{
+    DatabaseRestore,
+    finished::Work,
+    prove::{self, Early},
+};
 use crate::{
     check::Proof,
     error::RestoreError,
     read::{Reading, read_payload},
     space::free_bytes,
 };
-
-/// Tables that are counted at the same time.
-const COUNTED_AT_ONCE: usize = 4;
 
 pub(super) fn new_database(facts: &DatabaseFacts) -> NewDatabase {
     NewDatabase {
@@ -43,19 +46,41 @@ pub(super) fn new_database(facts: &DatabaseFacts) -> NewDatabase {
     }
 }
 
-/// Fills the database, and gives what pg_restore complained of.
-pub(super) async fn load(restore: &DatabaseRestore<'_>, options: &RestoreOptions, scratch: &str) -> Result<Vec<String>, RestoreError> {
+/// What a database is filled with.
+pub(super) struct Load<'a> {
+    pub(super) restore: &'a DatabaseRestore<'a>,
+    /// How pg_restore is run.
+    pub(super) options: &'a RestoreOptions,
+    pub(super) work: &'a Work,
+    /// The tables that it should have.
+    pub(super) expected: &'a [TableFacts],
+    /// The database.
+    pub(super) scratch: &'a str,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// What pg_restore complained of.
+    pub(super) warnings: Vec<String>,
+    /// What was seen of tables on the way.
+    pub(super) early: Option<Early>,
+}
+
+/// Fills the database.
+pub(super) async fn load(load: Load<'_>) -> Result<Loaded, RestoreError> {
+    let Load { restore, options, scratch, .. } = load;
     let spool = restore.spool.filter(|_| options.jobs > 1);
     match spool {
         Some(directory) if has_room(directory, restore.reading.set.manifest.payload.content_bytes) => {
-            spooled(restore, options, scratch, directory).await
+            return spooled(&load, directory).await;
         }
         Some(directory) => {
             tracing::warn!(directory = %directory.display(), "there is no room to unpack the archive: it is streamed, with one job");
-            streamed(restore, options, scratch).await
         }
-        None => streamed(restore, options, scratch).await,
+        None => {}
     }
+    Ok(Loaded { warnings: streamed(restore, options, scratch).await?, early: None })
 }
 
 fn has_room(directory: &Path, bytes: u64) -> bool {
@@ -64,12 +89,8 @@ fn has_room(directory: &Path, bytes: u64) -> bool {
 }
 
 /// The archive is unpacked, proven, and only then restored, by several jobs.
-async fn spooled(
-    restore: &DatabaseRestore<'_>,
-    options: &RestoreOptions,
-    scratch: &str,
-    directory: &Path,
-) -> Result<Vec<String>, RestoreError> {
+async fn spooled(load: &Load<'_>, directory: &Path) -> Result<Loaded, RestoreError> {
+    let Load { restore, options, work, expected, scratch } = *load;
     let failed = |source: io::Error| RestoreError::File { path: directory.to_path_buf(), source };
     // Without a name: whatever becomes of us, nothing is left.
     let spool = tempfile::tempfile_in(directory).map_err(failed)?;
@@ -79,14 +100,21 @@ async fn spooled(
     let path = directory.to_path_buf();
     read_payload(restore.reading, move |content| {
         let failed = |source: io::Error| RestoreError::File { path: path.clone(), source };
-        let repacker = proof.repack(content, |piece| out.write_all(piece).map_err(failed))?;
+        let repacker = proof.repack(content, (), |piece| out.write_all(piece).map_err(failed))?;
         let spool = out.finish().map_err(failed)?;
         repacker.notes().try_for_each(|(at, note)| spool.write_all_at(&note, at)).map_err(failed)
     })
     .await?;
     // The way to a file without a name, for as long as we hold it.
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), spool.as_raw_fd()));
-    Ok(start(restore, scratch, ArchiveSource::File(&path), options).await?.wait().await?.warnings)
+    let server = restore.admin.server();
+    let settings = server.settings().with_database(scratch);
+    let mut child = start_restore(restore.pg_restore, server.facts().version, &settings, ArchiveSource::File(&path), options).await?;
+    let Some(steps) = child.take_steps() else { return Ok(Loaded { warnings: child.wait().await?.warnings, early: None }) };
+    // When it fails nobody wants to know more.
+    let early = async { Ok(prove::early(restore, work, expected, scratch, steps).await) };
+    let (ended, early) = futures::try_join!(child.wait(), early)?;
+    Ok(Loaded { warnings: ended.warnings, early })
 }
 
 /// The archive goes into pg_restore as it comes out of the store, and is proven on the way: what was restored counts only
@@ -108,9 +136,10 @@ pub(crate) async fn stream(
     let mut child = start_restore(pg_restore, server.facts().version, settings, ArchiveSource::Stream, options).await?;
     let stdin = child.take_stdin().ok_or_else(|| RestoreError::Internal("pg_restore has no input".to_owned()))?;
     let proof = Proof::of(reading.set);
+    let tables = FilledTables(reading.meter.tables.clone());
     let fed = read_payload(reading, move |content| {
         let mut pipe = Some(stdin);
-        proof.repack(content, |piece| feed(&mut pipe, piece))
+        proof.repack(content, tables, |piece| feed(&mut pipe, piece))
     })
     .await;
     if let Err(error) = fed {
@@ -120,15 +149,13 @@ pub(crate) async fn stream(
     Ok(child.wait().await?.warnings)
 }
 
-async fn start(
-    restore: &DatabaseRestore<'_>,
-    scratch: &str,
-    source: ArchiveSource<'_>,
-    options: &RestoreOptions,
-) -> Result<RestoreChild, RestoreError> {
-    let server = restore.admin.server();
-    let settings = server.settings().with_database(scratch);
-    Ok(start_restore(restore.pg_restore, server.facts().version, &settings, source, options).await?)
+/// Counts the tables whose rows have passed.
+struct FilledTables(Arc<AtomicU64>);
+
+impl ArchiveVisitor for FilledTables {
+    fn end(&mut self, entry: &TocEntry, _rows: u64) {
+        self.0.fetch_add(u64::from(entry.desc == "TABLE DATA"), Ordering::Relaxed);
+    }
 }
 
 /// pg_restore may end before its input does: it knows why, and the archive is proven to its end all the same.
@@ -140,31 +167,4 @@ fn feed(pipe: &mut Option<File>, piece: &[u8]) -> Result<(), RestoreError> {
         Ok(()) => {}
     }
     Ok(())
-}
-
-/// Counts every restored table again; gives rows and tables.
-pub(super) async fn prove(restore: &DatabaseRestore<'_>, facts: &DatabaseFacts, scratch: &str) -> Result<(u64, usize), RestoreError> {
-    let chosen = &restore.options.tables;
-    let wanted =
-        |table: &&TableFacts| chosen.is_empty() || chosen.iter().any(|(schema, name)| *schema == table.schema && *name == table.table);
-    let expected: Vec<TableFacts> = facts.tables.iter().filter(wanted).cloned().collect();
-    let mut found = Vec::with_capacity(expected.len());
-    for (table, counted) in expected.iter().zip(restore.admin.count_rows(scratch, &expected, COUNTED_AT_ONCE).await?) {
-        match counted {
-            Ok(rows) => found.push((&*table.schema, &*table.table, rows)),
-            Err(CountError::Missing { .. }) => {}
-            Err(error) => return Err(RestoreError::Different(format!("failed to {error}"))),
-        }
-    }
-    let differ = differences(&expected, found);
-    if !differ.is_empty() {
-        return Err(RestoreError::Different(summary(&differ)));
-    }
-    if chosen.is_empty() {
-        let (expected, found) = (facts.large_objects.as_ref().map_or(0, |large| large.count), restore.admin.large_objects(scratch).await?);
-        if expected != found {
-            return Err(RestoreError::Different(format!("it has {found} large objects instead of {expected}")));
-        }
-    }
-    Ok((expected.iter().map(|table| table.rows).sum(), expected.len()))
 }

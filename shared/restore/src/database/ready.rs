@@ -9,7 +9,7 @@ use plana_pg::{
 };
 use plana_plan::{manifest::DatabaseFacts, name::printable, pgclient::PgVersion};
 
-use super::{DatabaseRestore, Purpose};
+use super::{DatabaseRestore, Purpose, finished::Work};
 use crate::{
     error::RestoreError,
     read::{of_io, peek_payload},
@@ -34,6 +34,8 @@ pub(super) struct Contents {
     pub(super) extension_comments: Vec<i64>,
     /// Schemas, by name.
     pub(super) schemas: BTreeMap<String, i64>,
+    /// What of it waits for what.
+    pub(super) work: Work,
 }
 
 /// Refuses what is unsafe, and what could not succeed; gives what the archive says of itself, where somebody needs it.
@@ -92,6 +94,7 @@ async fn contents(restore: &DatabaseRestore<'_>) -> Result<Contents, RestoreErro
 impl ArchiveVisitor for Contents {
     fn entry(&mut self, entry: &TocEntry) {
         self.entries.push(entry.dump_id);
+        self.work.entry(entry);
         match &*entry.desc {
             "EXTENSION" => {
                 self.extensions.push((entry.dump_id, entry.tag.clone(), entry.definition.clone().unwrap_or_default()));
