@@ -1,6 +1,9 @@
 //! One table after the other, by one session.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use plana_plan::manifest::TableFacts;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -26,6 +29,18 @@ const OTHERS: &str = "
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) done (schema, name) ON done.schema = n.nspname AND done.name = c.relname
     WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition AND (done.name IS NULL OR c.relhassubclass)";
+// A session tells what it has done before it leaves this list.
+const OTHER_SESSIONS: &str = "
+    SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+    WHERE datname = pg_catalog.current_database() AND usename = session_user AND pid <> pg_catalog.pg_backend_pid()";
+// After a TRUNCATE no row is alive. What was inserted counts on.
+const UNTOUCHED: &str = "
+    SELECT s.schemaname::text, s.relname::text FROM pg_catalog.pg_stat_all_tables s
+    JOIN ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::bigint[])) wanted (schema, name, rows)
+        ON wanted.schema = s.schemaname AND wanted.name = s.relname
+    WHERE s.n_tup_ins = wanted.rows AND s.n_tup_upd = 0 AND s.n_tup_del = 0 AND (s.n_live_tup > 0 OR wanted.rows = 0)";
+/// How long a session may take to leave when its client has ended.
+const STATISTICS_DELAY: Duration = Duration::from_secs(1);
 const IS_PARTITION: &str = "
     SELECT c.relispartition FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1 AND c.relname = $2";
@@ -108,9 +123,32 @@ impl Inspector {
         if others.is_empty() { Ok(()) } else { self.run_analyze(&others).await }
     }
 
-    /// Whether its connection still stands.
-    pub async fn is_alive(&mut self) -> bool {
-        sqlx::raw_sql("SELECT 1").execute(&mut self.connection).await.is_ok()
+    /// Which of these tables have had the rows inserted that they should have and nothing else done to them, as the server's
+    /// statistics tell once every other session of our role in the database is gone: schema and name. Where they are not
+    /// collected, or come late (before PostgreSQL 15), none is known.
+    ///
+    /// # Errors
+    /// When the connection is lost, or the database cannot be asked.
+    pub async fn untouched(&mut self, tables: &[&TableFacts]) -> Result<HashSet<(String, String)>, ServerError> {
+        let failed = |inspector: &Self, error| inspector.admin.failed_in(&inspector.database, "ask what was done to the tables", error);
+        let deadline = Instant::now() + STATISTICS_DELAY;
+        loop {
+            let others = sqlx::query_scalar::<_, i64>(OTHER_SESSIONS).fetch_one(&mut self.connection).await;
+            match others.map_err(|error| failed(self, error))? {
+                0 => break,
+                _ if Instant::now() > deadline => return Ok(HashSet::new()),
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        if self.admin.server.facts().version.major < 15 {
+            return Ok(HashSet::new());
+        }
+        let schemas: Vec<&str> = tables.iter().map(|table| &*table.schema).collect();
+        let names: Vec<&str> = tables.iter().map(|table| &*table.table).collect();
+        let rows: Vec<i64> = tables.iter().map(|table| i64::try_from(table.rows).unwrap_or(i64::MAX)).collect();
+        let query = sqlx::query_as::<_, (String, String)>(UNTOUCHED).bind(schemas).bind(names).bind(rows);
+        let found = query.fetch_all(&mut self.connection).await.map_err(|error| failed(self, error))?;
+        Ok(found.into_iter().collect())
     }
 
     /// Ends the session.

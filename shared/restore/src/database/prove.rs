@@ -103,11 +103,7 @@ pub(super) async fn prove(
     scratch: &str,
     early: Option<Early>,
 ) -> Result<(u64, usize), RestoreError> {
-    let alive = match early {
-        Some(mut early) => early.inspector.is_alive().await.then_some(early),
-        None => None,
-    };
-    let Early { mut inspector, proven } = match alive {
+    let Early { mut inspector, proven } = match confirmed(early, expected).await {
         Some(early) => early,
         None => Early { inspector: restore.admin.inspector(scratch).await?, proven: HashSet::new() },
     };
@@ -126,6 +122,22 @@ pub(super) async fn prove(
         }
     }
     Ok((expected.iter().map(|table| table.rows).sum(), expected.len()))
+}
+
+/// What was seen early and is so still: nothing has touched those tables since, not even a function that a dump brought along.
+async fn confirmed(early: Option<Early>, expected: &[TableFacts]) -> Option<Early> {
+    let Early { mut inspector, mut proven } = early?;
+    let tables: Vec<&TableFacts> = proven.iter().map(|index| &expected[*index]).collect();
+    match inspector.untouched(&tables).await {
+        Ok(untouched) => {
+            proven.retain(|index| untouched.contains(&(expected[*index].schema.clone(), expected[*index].table.clone())));
+            Some(Early { inspector, proven })
+        }
+        Err(error) => {
+            tracing::debug!("every table is counted again: failed to {error}");
+            None
+        }
+    }
 }
 
 async fn count(restore: &DatabaseRestore<'_>, tables: &[TableFacts], scratch: &str) -> Result<(), RestoreError> {
