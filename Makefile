@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 IMAGE ?= plana-jobs:0.1.0
+# A test waits for its servers most of the time.
+TEST_THREADS ?= $(shell cpus=$$(nproc); echo $$((cpus > 4 ? cpus : 4)))
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +15,7 @@ demo: ## Back up a throwaway platform, look at the result, clean up
 
 test: ## Install what the tests need and run all of them
 	@tools/install-deps.sh test
-	$(CARGO) test --workspace --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --locked
 
 lint: ## Formatting and clippy, as CI runs them
 	$(CARGO) fmt --all --check

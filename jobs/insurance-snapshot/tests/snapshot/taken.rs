@@ -82,10 +82,12 @@ fn a_snapshot_is_used_again_only_while_it_is_young_whole_and_kept_as_long() {
 #[test]
 fn a_proof_restores_the_dump_before_it_counts() {
     let tenant = Tenant::new();
-    let done = tenant.call().arg("--prove").run().expect(0);
+    // Other tests prove theirs on the same server at the same time.
+    let done = tenant.call().arg("--prove").env("PLANA_JOBS__DUMP__SCRATCH_PREFIX", "taken_scratch_").run().expect(0);
     assert_eq!(done.report["receipt"]["snapshots"][0]["proven_by_restore"], true);
+    expect_words(&done.done.stderr, &["taken_scratch_"]);
     expect_words(&done.done.stderr, &["511", "every table has its rows", "every file compared with its name"]);
-    let left = tenant.cluster.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'plana_scratch_%'").unwrap();
+    let left = tenant.cluster.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'taken_scratch_%'").unwrap();
     assert_eq!(left, "0");
 }
 
