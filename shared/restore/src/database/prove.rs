@@ -91,6 +91,7 @@ async fn look(
     if early.inspector.count(table).await? == Ok(table.rows) {
         early.inspector.analyze(table).await?;
         early.proven.insert(index);
+        tracing::debug!(table = format!("{}.{}", table.schema, table.table), "counted and analyzed early");
     }
     Ok(early)
 }
