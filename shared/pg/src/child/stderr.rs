@@ -106,7 +106,6 @@ impl Sieve {
     fn take(&mut self, line: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
         line.clear();
-        // What it quotes after its own words may be a row, or a statement with a password.
         let message = text.starts_with("pg_");
         if let Some(steps) = &self.steps {
             if message {

@@ -43,8 +43,8 @@ pub enum CountError {
 }
 
 impl Admin {
-    /// Counts the rows of each table as [`Inspector::count`](super::Inspector::count) does. The counts stand in the tables' order: to compare with the
-    /// dump's. So many connections count at once; each table is counted as it is then.
+    /// Counts the rows of each table as [`Inspector::count`](super::Inspector::count) does. The counts stand in the tables' order:
+    /// to compare with the dump's. So many connections count at once; each table is counted as it is then.
     ///
     /// # Errors
     /// When the database cannot be connected to, or a connection is lost. What concerns one table stands in its place.

@@ -59,7 +59,6 @@ pub(super) struct Load<'a> {
 }
 
 /// What came of it.
-#[derive(Default)]
 pub(super) struct Loaded {
     /// What pg_restore complained of.
     pub(super) warnings: Vec<String>,
